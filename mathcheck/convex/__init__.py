@@ -1,0 +1,1 @@
+"""Convex analysis: smooth maxima, projections, conjugates."""

@@ -1,0 +1,1 @@
+"""Normalizing flows: bijections and the log-determinants of their Jacobians."""

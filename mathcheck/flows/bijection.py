@@ -1,0 +1,391 @@
+r"""What every bijection of a flow must satisfy: the record, its laws, `check_bijection`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mathcheck import strategies
+from mathcheck.claim import Settings, check, claim, laws
+from mathcheck.evidence import Evidence
+from mathcheck.oracles import derivative
+from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
+from mathcheck.strategies import Interval
+
+Map = Callable[[Tensor], Tensor]
+Points = Callable[[tuple[int, ...], torch.dtype], st.SearchStrategy[Tensor]]
+
+
+@dataclass(frozen=True)
+class Bijection:
+    r"""An invertible map $f$ with the log-determinant of its Jacobian, as somebody computes them.
+
+    A function that is missing is `None`, or raises `NotImplementedError`: the laws that need it are skipped.
+
+    Args:
+        forward: `(*batch, *event_shape)` -> `(*batch, *event)`.
+        inverse: of `forward`.
+        log_abs_det_jacobian: $\log\lvert\det J_f(x)\rvert$ at x, `(*batch, *event_shape)` -> `(*batch,)`.
+        event_shape: of one point x; `()` for a map of single numbers.
+        inverse_log_abs_det_jacobian: $\log\lvert\det J_{f^{-1}}(y)\rvert$ at y.
+        domain: where each coordinate of x lives; its `reach` bounds how far the search goes.
+        codomain: where each coordinate of f(x) lives, all of which must be reached; `None` where the image is no box.
+        batch_shapes: leading shapes that the functions take.
+        coordinates: maps f(x) to as many free coordinates as x has, where the image is a surface, e.g. a simplex
+            without its last entry.
+        points: `(batch_shape, dtype)` -> Hypothesis strategy of x, where the domain is no box.
+        volume_preserving: states that every log-determinant is zero by design.
+        inverse_error: promised $\lvert x - f^{-1}(f(x))\rvert$, added to the rounding bound; for iterative inverses.
+        dtype: that the functions take, if only one.
+    """
+
+    forward: Map
+    inverse: Map | None = None
+    log_abs_det_jacobian: Map | None = None
+    event_shape: tuple[int, ...] = ()
+    inverse_log_abs_det_jacobian: Map | None = None
+    domain: Interval = Interval(reach=10.0)
+    codomain: Interval | None = Interval(reach=10.0)
+    batch_shapes: tuple[tuple[int, ...], ...] = ((1,), (3,))
+    coordinates: Map | None = None
+    points: Points | None = None
+    volume_preserving: bool = False
+    inverse_error: float = 0.0
+    dtype: torch.dtype | None = None
+
+
+Slip = Callable[[Bijection], Bijection]
+
+
+def _need(function: Map | None, name: str) -> Map:
+    if function is None:
+        raise NotImplementedError(f"the bijection has no {name}")
+    return function
+
+
+def _log_det(change: Callable[[Tensor, Tensor], Tensor], *, scales: bool = False) -> Slip:
+    """The slip that puts `change(log_det, x)` in place of the log-determinant; `scales` if it leaves zeros alone."""
+
+    def slip(b: Bijection) -> Bijection:
+        function = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
+        if scales and b.volume_preserving:
+            raise NotImplementedError("a multiple of a log-determinant that is zero by design")
+        return replace(b, log_abs_det_jacobian=lambda x: change(function(x), x))
+
+    return slip
+
+
+def _times_size(power: int, *, positions: bool) -> Slip:
+    """The slip that multiplies the log-determinant by the number of coordinates, or of spatial positions, of an event."""
+
+    def slip(b: Bijection) -> Bijection:
+        size = math.prod(b.event_shape[1:] if positions else b.event_shape)
+        if size == 1:
+            raise NotImplementedError("a factor of one")
+        return _log_det(lambda value, x: value * float(size) ** power, scales=True)(b)
+
+    return slip
+
+
+def _inverse(change: Callable[[Map, Tensor], Tensor]) -> Slip:
+    def slip(b: Bijection) -> Bijection:
+        function = _need(b.inverse, "inverse")
+        return replace(b, inverse=lambda y: change(function, y))
+
+    return slip
+
+
+def _narrow(b: Bijection) -> Bijection:
+    """Targets far from the middle of the codomain are treated as if they were nearer."""
+    function = _need(b.inverse, "inverse")
+    if b.codomain is None:
+        raise NotImplementedError("the image is no box")
+    low, high = b.codomain.lower, b.codomain.upper
+    if math.isfinite(low) and math.isfinite(high):
+        ends = low + (high - low) / 4, high - (high - low) / 4
+    else:
+        ends = (low + 0.5 if math.isfinite(low) else -1.0), (high - 0.5 if math.isfinite(high) else 1.0)
+        ends = (ends[0], max(ends[1], ends[0] + 1.0)) if math.isfinite(low) else (min(ends[0], ends[1] - 1.0), ends[1])
+    return replace(b, inverse=lambda y: function(y.clamp(*ends)))
+
+
+def _row_by_row(b: Bijection) -> Bijection:
+    def rowwise(function: Map | None) -> Map | None:
+        return None if function is None else (lambda x: _rows(b, function, x))
+
+    return replace(b, forward=lambda x: _rows(b, b.forward, x), inverse=rowwise(b.inverse),
+                   log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian))  # fmt: skip
+
+
+_BATCH: Mapping[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
+_ROWS: Mapping[str, Slip] = {"the rows of a batch are kept apart": _row_by_row}
+_LOG_DET: Mapping[str, Slip] = {
+    "the sign of the log-determinant is changed": _log_det(lambda value, x: -value, scales=True),
+    "the log-determinant is multiplied by 2": _log_det(lambda value, x: 2 * value, scales=True),
+    "the log-determinant is divided by 2": _log_det(lambda value, x: value / 2, scales=True),
+    "the log-determinant is multiplied by the number of positions h * w": _times_size(1, positions=True),
+    "the log-determinant is divided by the number of positions h * w": _times_size(-1, positions=True),
+    "the log-determinant is multiplied by the number of coordinates (a sum for a mean)": (
+        _times_size(1, positions=False)
+    ),
+    "the log-determinant is divided by the number of coordinates (a mean for a sum)": (
+        _times_size(-1, positions=False)
+    ),
+    "the logarithm of the determinant is taken": _log_det(lambda value, x: value.abs().log()),
+    "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
+    "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
+}
+
+
+def _rows(b: Bijection, function: Map, x: Tensor) -> Tensor:
+    """`function` of every row of a batch alone, stacked."""
+    lead = x.shape[: x.ndim - len(b.event_shape)] if b.event_shape else x.shape
+    rows = [_row(b, function, x.reshape(-1, *b.event_shape)[k]) for k in range(math.prod(lead))]
+    return torch.stack(rows).reshape((*lead, *rows[0].shape))
+
+
+def _row(b: Bijection, function: Map, x: Tensor) -> Tensor:
+    """`function` of one event, in the smallest batch that the subject takes."""
+    batch = min(b.batch_shapes, key=lambda shape: (math.prod(shape), len(shape)))
+    value = function(x.expand(*batch, *x.shape))
+    for _ in batch:
+        value = value[0] if value.ndim else value
+    return value
+
+
+def _draw(b: Bijection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
+    def of_batch(batch: tuple[int, ...]) -> st.SearchStrategy[Tensor]:
+        if b.points is not None:
+            return b.points(batch, dtype)
+        return strategies.tensors((*batch, *b.event_shape), dtype, b.domain)
+
+    return st.sampled_from(list(b.batch_shapes)).flatmap(of_batch)
+
+
+def _targets(b: Bijection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
+    codomain = b.codomain or Interval()
+    shapes = st.sampled_from([(*batch, *b.event_shape) for batch in b.batch_shapes])
+    return shapes.flatmap(lambda shape: strategies.tensors(shape, dtype, codomain))
+
+
+def _flat(b: Bijection, y: Tensor) -> Tensor:
+    return (y if b.coordinates is None else b.coordinates(y)).flatten()
+
+
+def _jacobian(b: Bijection, x: Tensor, *, differences: bool = False) -> Ball:
+    """The Jacobian of the map at one event, by autograd, or by differences where autograd does not reach or as asked."""
+
+    def flat(event: Tensor) -> Tensor:
+        return _flat(b, _row(b, b.forward, event))
+
+    if not differences:
+        try:
+            return derivative.jacobian(flat, x)
+        except Undecided:
+            pass
+    return derivative.difference_jacobian(flat, x, b.domain.lower, b.domain.upper)
+
+
+def _events(b: Bijection, x: Tensor) -> Tensor:
+    return x.reshape(-1, *b.event_shape)
+
+
+def _spread(matrix: Tensor, vector: Tensor) -> Tensor:
+    """How far one relative rounding of `vector` moves the product; infinite where the matrix is not known."""
+    moved = matrix.abs() @ vector.detach().double().cpu().abs().flatten()
+    return torch.where(moved.isnan(), math.inf, moved)
+
+
+def _inverse_of(jacobian: Tensor) -> Tensor:
+    inverse, info = torch.linalg.inv_ex(jacobian)
+    return inverse if int(info) == 0 else torch.full_like(inverse, math.inf)
+
+
+@claim(
+    given=_draw,
+    mutants={
+        "the inverse is divided by 1 + 10^4 eps": _inverse(lambda f, y: f(y) / (1 + 1e4 * torch.finfo(y.dtype).eps)),
+        "the inverse is the map itself": lambda b: replace(b, inverse=b.forward),
+        "the inverse is applied twice": _inverse(lambda f, y: f(f(y))),
+    },
+)
+def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""The inverse undoes the map: $f^{-1}(f(x)) = x$.
+
+    Error bound: $64\epsilon(\lvert x\rvert + \lvert J^{-1}\rvert\,\lvert f(x)\rvert)$, coordinate by coordinate: f(x) is
+    rounded, and the inverse stretches that rounding by the inverse Jacobian. A promised `inverse_error` is added.
+    """
+    inverse = _need(b.inverse, "inverse")
+    y = b.forward(x)
+    back = inverse(y)
+    if back.shape != x.shape:
+        yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of f^-1(f(x))")
+        return
+    scale = [e.double().abs().flatten().cpu() + _spread(_inverse_of(_jacobian(b, e).mid), _flat(b, _row(b, b.forward, e)))
+             for e in _events(b, x)]  # fmt: skip
+    true = Ball(x, b.inverse_error, kind=Kind.NUMERICAL, source="the point that was mapped")
+    yield close(back, true, ulps=64, scale=torch.stack(scale).reshape(x.shape), what="f^-1(f(x))")
+
+
+@claim(
+    given=_targets,
+    mutants={
+        "the inverse takes far targets for nearer ones": _narrow,
+        "the inverse is divided by 1 + 10^4 eps": _inverse(lambda f, y: f(y) / (1 + 1e4 * torch.finfo(y.dtype).eps)),
+    },
+)
+def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
+    r"""The map is onto: $f(f^{-1}(y)) = y$ for every y of the codomain, however far.
+
+    Error bound: $64\epsilon(\lvert y\rvert + \lvert J\rvert\,\lvert x\rvert)$ with $x = f^{-1}(y)$, coordinate by
+    coordinate: x is rounded, and the map stretches that rounding. A promised `inverse_error` is stretched likewise.
+    """
+    inverse = _need(b.inverse, "inverse")
+    if b.codomain is None:
+        raise NotImplementedError("the codomain is no box")
+    x = inverse(y)
+    if x.shape != y.shape or not bool(x.isfinite().all()):
+        yield exactly(bool(x.isfinite().all()) and x.shape == y.shape, True, kind=Kind.NUMERICAL,
+                      what="f^-1(y) is finite and of the shape of y")  # fmt: skip
+        return
+    jacobians = [_jacobian(b, e).mid for e in _events(b, x)]
+    scale = [_spread(j, e) for j, e in zip(jacobians, _events(b, x), strict=True)]
+    promised = [_spread(j, torch.full_like(e, b.inverse_error)) for j, e in zip(jacobians, _events(b, x), strict=True)]
+    true = Ball(y, torch.stack(promised).reshape(y.shape), kind=Kind.NUMERICAL, source="the target")
+    reach = torch.stack(scale).reshape(y.shape) + y.double().abs().cpu()
+    yield close(b.forward(x), true, ulps=64, scale=reach, what="f(f^-1(y))")
+
+
+@claim(given=_draw, mutants=_LOG_DET | _BATCH, repairs=_ROWS)
+def log_det_is_that_of_the_jacobian(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""The log-determinant is that of the Jacobian: $\log\lvert\det \partial f/\partial x\rvert$.
+
+    Error bound: 16 roundings of the value, and the perturbation of the oracle's determinant by the errors of its
+    Jacobian, $32 n\epsilon\,\mathrm{cond}_2(J)$ at least. Two oracles: autograd, and extrapolated differences, which
+    see what a wrong backward pass hides.
+    """
+    value = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+    shape = x.shape[: x.ndim - len(b.event_shape)]
+    for differences in (False, True):
+        balls = [derivative.log_abs_det(_jacobian(b, e, differences=differences)) for e in _events(b, x)]
+        true = Ball.stack(balls, shape)
+        yield close(value, true, ulps=16, what="log|det J|")
+
+
+@claim(
+    given=_draw,
+    mutants={
+        "the log-determinant of the inverse is negated": lambda b: replace(b, inverse_log_abs_det_jacobian=_negated(b)),
+        "log 2 is added to the log-determinant": _LOG_DET["log 2 is added to the log-determinant"],
+    },
+)
+def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""The inverse's log-determinant is the negative: $\log\lvert\det J_{f^{-1}}(f(x))\rvert = -\log\lvert\det J_f(x)\rvert$.
+
+    Error bound: 32 roundings of the value, and the perturbation of the determinant as in
+    `log_det_is_that_of_the_jacobian`, since f(x) is rounded.
+    """
+    inverse = _need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
+    value = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+    balls = [derivative.log_abs_det(_jacobian(b, e)) for e in _events(b, x)]
+    radius = torch.stack([ball.radius for ball in balls]).reshape(value.shape)
+    yield close(inverse(b.forward(x)), Ball(-value, radius, kind=Kind.NUMERICAL), ulps=32,
+                what="log|det J| of the inverse")  # fmt: skip
+
+
+def _negated(b: Bijection) -> Map:
+    function = _need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
+    if b.volume_preserving:
+        raise NotImplementedError("the negative of zero")
+    return lambda y: -function(y)
+
+
+@claim(
+    given=_draw,
+    mutants={
+        "the sum over the batch is added to the map": lambda b: replace(b, forward=lambda x: b.forward(x) + x.sum()),
+        **_BATCH,
+    },
+    repairs=_ROWS,
+)
+def rows_are_independent(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""Every row of a batch is mapped alone: $f(x)_b = f(x_b)$, and the same for the log-determinant.
+
+    Error bound: 8 roundings of $\lvert f(x)\rvert + \lvert J\rvert\,\lvert x\rvert$, since a batch may be summed in another
+    order than a row; for the log-determinant as in `log_det_is_that_of_the_jacobian`.
+    """
+    y = b.forward(x)
+    jacobians = [_jacobian(b, e) for e in _events(b, x)]
+    if b.coordinates is None:
+        stretch = [_spread(j.mid, e) for j, e in zip(jacobians, _events(b, x), strict=True)]
+        rows = _rows(b, b.forward, x)
+        scale = torch.stack(stretch).reshape(rows.shape) + rows.double().abs().cpu()
+        yield close(y, rows, scale=scale, what="f(x) of a row in its batch")
+    if b.log_abs_det_jacobian is not None:
+        alone = _rows(b, b.log_abs_det_jacobian, x)
+        radius = torch.stack([derivative.log_abs_det(j).radius for j in jacobians]).reshape(alone.shape)
+        yield close(b.log_abs_det_jacobian(x), Ball(alone, radius, kind=Kind.NUMERICAL, source="the row alone"),
+                    what="log|det J| of a row in its batch")  # fmt: skip
+
+
+@claim(
+    given=_draw,
+    mutants={
+        "the map computes in another dtype": lambda b: replace(
+            b, forward=lambda x: b.forward(x).to(torch.float32 if x.dtype == torch.float64 else torch.float64)
+        ),
+        **_BATCH,
+    },
+    examples=30,
+)
+def shape_and_dtype_are_those_of_the_point(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""The map keeps the batch's shape and the dtype, and so does the log-determinant.
+
+    For x of shape `(*batch, *event_shape)` the log-determinant $\log\lvert\det J\rvert$ has shape `(*batch,)`.
+
+    Error bound: 0.
+    """
+    batch = tuple(x.shape[: x.ndim - len(b.event_shape)])
+    y = b.forward(x)
+    yield exactly(tuple(y.shape[: len(batch)]), batch, kind=Kind.NUMERICAL, what="the leading shape of f(x)")
+    yield exactly(y.dtype, x.dtype, kind=Kind.NUMERICAL, what="the dtype of f(x)")
+    if b.inverse is not None:
+        back = b.inverse(y)
+        yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of f^-1(f(x))")
+        yield exactly(back.dtype, x.dtype, kind=Kind.NUMERICAL, what="the dtype of f^-1(f(x))")
+    if b.log_abs_det_jacobian is not None:
+        value = b.log_abs_det_jacobian(x)
+        yield exactly(tuple(value.shape), batch, kind=Kind.NUMERICAL, what="the shape of log|det J|")
+        yield exactly(value.dtype, x.dtype, kind=Kind.NUMERICAL, what="the dtype of log|det J|")
+
+
+def check_bijection(
+    bijection: Bijection,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> list[Evidence]:
+    r"""Judges a flow's map, its inverse and its log-determinant by every law of a bijection.
+
+    Args:
+        bijection: the map under test.
+        expected_failures, settings, dtype, device: as in `mathcheck.check`.
+
+    Returns:
+        The evidence, one for each law.
+
+    Raises:
+        mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
+        TypeError: if `bijection` is no `Bijection`.
+    """
+    if not isinstance(bijection, Bijection):
+        raise TypeError(f"bijection must be a Bijection, got {type(bijection).__name__}")
+    return check(bijection, laws(Bijection), expected_failures=expected_failures, settings=settings, dtype=dtype,
+                 device=device)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Distributions: families, densities, samplers, quantiles."""
