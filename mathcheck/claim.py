@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import sys
 import time
@@ -94,9 +95,9 @@ class Claim:
 
     @property
     def title(self) -> str:
-        """The law in words: the first line of the check's docstring, or its name."""
+        """The law in words: the first line of the check's docstring up to its formula, or its name."""
         text = inspect.getdoc(self.check) or self.check.__name__.replace("_", " ")
-        return text.splitlines()[0].rstrip(".:")
+        return text.splitlines()[0].split(": $")[0].rstrip(".:")
 
     @property
     def statement(self) -> str:
@@ -242,10 +243,13 @@ def verify(
     dtype = dtype or getattr(subject, "dtype", None) or torch.float64
     protected = guarded(subject, settings.timeout)
 
-    def run(candidate: Any, *, shrink: bool = False) -> Outcome:
+    examples = settings.examples or claim.examples
+
+    def run(candidate: Any, examples: int = examples, *, shrink: bool = False) -> Outcome:
         strategy = None if claim.given is None else claim.given(candidate, dtype)
-        return search(claim.check, candidate, strategy, examples=settings.examples or claim.examples,
-                      seed=settings.seed, device=device, shrink=shrink)  # fmt: skip
+        return search(
+            claim.check, candidate, strategy, examples=examples, seed=settings.seed, device=device, shrink=shrink
+        )
 
     outcome = run(protected, shrink=True)
     status, mutants, diagnosis = outcome.status, {}, None
@@ -254,8 +258,7 @@ def verify(
         if "survived" in mutants.values():
             status = Status.VACUOUS
     elif status is Status.REFUTED and claim.parent is None:
-        repairs = {**claim.repairs, **claim.mutants}
-        diagnosis = next((title for title, mend in repairs.items() if _fate(mend, protected, run) == "survived"), None)
+        diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
     names = list(inspect.signature(claim.check).parameters)[1:]
     return _record(Evidence(
         claim=claim.name, title=claim.title, statement=claim.statement, status=status,
@@ -268,6 +271,18 @@ def verify(
         seconds=time.perf_counter() - start, dtype=str(dtype).removeprefix("torch."), device=str(device),
         seed=settings.seed,
     ))  # fmt: skip
+
+
+def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any], Outcome]) -> str | None:
+    """The first repair or mutant with which the claim holds, at the counterexample as elsewhere."""
+    for title, mend in {**claim.repairs, **claim.mutants}.items():
+        if _fate(mend, subject, run) != "survived":
+            continue
+        mended = mend(subject)
+        same_domain = getattr(mended, "domain", None) == getattr(subject, "domain", None)
+        if not same_domain or all(r.ratio <= 1 for r in claim.check(mended, *(refuted.inputs or ()))):
+            return title
+    return None
 
 
 def _fate(mutate: Mutant, subject: Any, run: Callable[[Any], Outcome]) -> str:

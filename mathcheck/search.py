@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.evidence import Status
+from mathcheck.evidence import Status, python_source
 from mathcheck.guard import SubjectFault
 from mathcheck.residual import Kind, Residual, Undecided
 
@@ -71,16 +71,26 @@ def search(
     torch's global generator, drawn like the rest, so that a subject that draws random numbers is reproducible.
     """
     outcome = Outcome()
+    failures: dict[str, Exception] = {}
+    # A count of inputs to shrink by, and not a time, so that every machine finds the same counterexample.
+    budget = 2 * examples
 
     def attempt(inputs: tuple[Any, ...], torch_seed: int) -> None:
+        nonlocal budget
+        key = f"{torch_seed} {python_source(inputs)}" if failures or shrink else ""
+        if failures:
+            budget -= 1
+            if budget < 0 and key not in failures:
+                return
         torch.manual_seed(torch_seed)
-        outcome.examples += 1
+        outcome.examples += 0 if failures else 1
         try:
             highest = _compare(check(subject, *_to_device(inputs, device)), outcome)
         except (_Exceeded, _Fault) as failure:
             outcome.inputs, outcome.torch_seed = inputs, torch_seed
             outcome.failure = failure.args[0] if isinstance(failure, _Exceeded) else None
             outcome.reason = None if isinstance(failure, _Exceeded) else str(failure)
+            failures[key] = failure
             raise
         if strategy is not None and highest > 0:
             hypothesis.target(highest)

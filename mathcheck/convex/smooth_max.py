@@ -87,10 +87,18 @@ def _then(change: Callable[[Tensor, Tensor, float], Tensor]) -> Slip:
     return lambda v: replace(v, smooth_max=lambda x, beta: change(v.smooth_max(x, beta), x, beta))
 
 
-_BETA: Mapping[str, Slip] = {
-    "the value is divided by beta": _then(lambda value, x, beta: value / beta),
-    "the value is multiplied by beta": _then(lambda value, x, beta: value * beta),
-}
+def _scaled(power: int) -> Slip:
+    """The slip that multiplies the value by beta to a power."""
+
+    def slip(v: SmoothMax) -> SmoothMax:
+        if v.betas == (1.0, 1.0):
+            raise NotImplementedError("a factor of one")
+        return _then(lambda value, x, beta: value * beta**power)(v)
+
+    return slip
+
+
+_BETA: Mapping[str, Slip] = {"the value is divided by beta": _scaled(-1), "the value is multiplied by beta": _scaled(1)}
 _CONSTANT: Mapping[str, Slip] = {
     "log(n) / beta is subtracted (a mean for a sum)": _then(
         lambda value, x, beta: value - math.log(x.shape[-1]) / beta
@@ -110,11 +118,28 @@ _NAIVE: Mapping[str, Slip] = {
 _BATCH: Mapping[str, Slip] = {
     "it is reduced over the batch as well": _then(lambda value, x, beta: value.sum()),
 }
-_OVER_ROWS: Mapping[str, Slip] = {
-    "it is reduced over the last dimension only": (
-        lambda v: replace(v, smooth_max=lambda x, beta: torch.stack(
-            [v.smooth_max(row[None], beta).reshape(()) for row in x.reshape(-1, x.shape[-1])]).reshape(x.shape[:-1]))
-    ),
+
+
+def _shifted(v: SmoothMax) -> SmoothMax:
+    def shifted(x: Tensor, beta: float) -> Tensor:
+        top = x.amax(-1, keepdim=True)
+        return v.smooth_max(x - top, beta) + top.squeeze(-1)
+
+    return replace(v, smooth_max=shifted)
+
+
+def _row_by_row(v: SmoothMax) -> SmoothMax:
+    def rowwise(x: Tensor, beta: float) -> Tensor:
+        rows = [v.smooth_max(row[None], beta).reshape(()) for row in x.reshape(-1, x.shape[-1])]
+        return torch.stack(rows).reshape(x.shape[:-1])
+
+    return replace(v, smooth_max=rowwise)
+
+
+_REPAIRS: Mapping[str, Slip] = {
+    "it is reduced over the last dimension only": _row_by_row,
+    **_BETA, **_CONSTANT, **_SIGN,
+    "the maximum is subtracted before the exponentials are taken": _shifted,
 }  # fmt: skip
 
 
@@ -174,7 +199,7 @@ def _gradient(v: SmoothMax, x: Tensor, beta: float) -> Tensor:
     return torch.autograd.grad(value.sum(), leaf)[0]
 
 
-@claim(given=_given, mutants=_BETA | _CONSTANT | _SIGN | _NAIVE, repairs=_OVER_ROWS)
+@claim(given=_given, mutants=_BETA | _CONSTANT | _SIGN | _NAIVE, repairs=_REPAIRS)
 def equals_the_definition(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The smooth maximum is what its definition says: $v_\beta(x) = \beta^{-1}\log\sum_i e^{\beta x_i}$.
 
@@ -184,7 +209,7 @@ def equals_the_definition(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Resi
     yield close(v.smooth_max(x, beta), _true(x, beta), scale=_size(x, beta), what="v_beta(x)")
 
 
-@claim(given=_given, mutants=_BETA | _SIGN | _CONSTANT)
+@claim(repairs=_REPAIRS, given=_given, mutants=_BETA | _SIGN | _CONSTANT)
 def between_the_maximum_and_its_bound(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""It lies between the maximum and its bound: $\max_i x_i \le v_\beta(x) \le \max_i x_i + \log(n)/\beta$.
 
@@ -196,7 +221,7 @@ def between_the_maximum_and_its_bound(v: SmoothMax, x: Tensor, beta: float) -> I
     yield at_most(value, bound, ulps=8, scale=size, what="v <= max x + log(n) / beta")
 
 
-@claim(given=_with_ties, mutants=_BETA | _CONSTANT | _SIGN)
+@claim(repairs=_REPAIRS, given=_with_ties, mutants=_BETA | _CONSTANT | _SIGN)
 def tends_to_the_maximum(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""It tends to the maximum at a known rate, ties included.
 
@@ -216,6 +241,7 @@ def tends_to_the_maximum(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Resid
 
 
 @claim(
+    repairs=_REPAIRS,
     given=_given,
     mutants=_BETA
     | {
@@ -249,7 +275,7 @@ def gradient_is_the_softmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Re
     )
 
 
-@claim(given=_with_ties, mutants={
+@claim(repairs=_REPAIRS, given=_with_ties, mutants={
     "the gradient is detached": _then(lambda value, x, beta: value.detach() + x.sum(-1) - x.sum(-1).detach()),
     "x is negated before and after (a minimum for a maximum)": _SIGN[
         "x is negated before and after (a minimum for a maximum)"],
@@ -257,7 +283,8 @@ def gradient_is_the_softmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Re
 def gradient_tends_to_the_argmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The gradient tends to the uniform distribution on the m entries that attain the maximum, at a known rate.
 
-    $\lvert\partial_i v_\beta - \tfrac1m 1[x_i = M]\rvert \le \tfrac{n-m}{m}\,e^{-\beta\delta}$, with $\delta$ the gap to the next value.
+    $\lvert\partial_i v_\beta - \tfrac1m 1[x_i = M]\rvert \le \tfrac{n-m}{m}\,e^{-\beta\delta}$, with $\delta$ the gap
+    to the next value.
 
     Error bound: 16 roundings of $1 + \beta\,(\lvert x_i\rvert + 2\max_j\lvert x_j\rvert)$, absolutely, since p is at most 1.
     """
@@ -273,6 +300,7 @@ def gradient_tends_to_the_argmax(v: SmoothMax, x: Tensor, beta: float) -> Iterat
 
 
 @claim(
+    repairs=_REPAIRS,
     given=lambda v, dtype: st.tuples(_rows(v, dtype), _betas(v), Interval(reach=v.reach).elements(dtype)),
     mutants=_BETA | {"the value is doubled": _then(lambda value, x, beta: 2 * value)},
 )
@@ -288,6 +316,7 @@ def shifts_with_its_argument(v: SmoothMax, x: Tensor, beta: float, shift: float)
 
 
 @claim(
+    repairs=_REPAIRS,
     given=lambda v, dtype: _given(v, dtype).flatmap(
         lambda xb: st.tuples(st.just(xb[0]), st.just(xb[1]), strategies.permutations(xb[0].shape[-1]))
     ),
@@ -303,6 +332,7 @@ def symmetric(v: SmoothMax, x: Tensor, beta: float, order: tuple[int, ...]) -> I
 
 
 @claim(
+    repairs=_REPAIRS,
     given=lambda v, dtype: st.tuples(_rows(v, dtype), _betas(v), st.sampled_from([0.5, 0.25, 0.125]), st.booleans()),
     mutants=_SIGN | {"the value is squared": _then(lambda value, x, beta: value.abs().sqrt())},
 )
@@ -319,6 +349,7 @@ def convex(v: SmoothMax, x: Tensor, beta: float, t: float, flip: bool) -> Iterat
 
 
 @claim(
+    repairs=_REPAIRS,
     given=lambda v, dtype: _given(v, dtype).flatmap(
         lambda xb: st.tuples(st.just(xb[0]), st.just(xb[1]), st.floats(xb[1], max(v.betas[1], xb[1])))
     ),
@@ -336,6 +367,7 @@ def decreases_with_beta(v: SmoothMax, x: Tensor, beta: float, larger: float) -> 
 
 
 @claim(
+    repairs=_REPAIRS,
     given=lambda v, dtype: st.tuples(
         _rows(v, dtype, st.sampled_from([0.0, -math.inf, math.inf, 1.0, -1e3])), _betas(v)
     ),
@@ -366,7 +398,7 @@ def infinite_entries_are_limits(v: SmoothMax, x: Tensor, beta: float) -> Iterato
 @claim(given=_given, mutants=_BATCH | {
     "it is computed in another dtype": _then(
         lambda value, x, beta: value.to(torch.float32 if value.dtype == torch.float64 else torch.float64)),
-}, repairs=_OVER_ROWS, examples=40)  # fmt: skip
+}, repairs=_REPAIRS, examples=40)  # fmt: skip
 def shape_and_dtype_are_those_of_the_argument(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The last dimension goes, the batch's shape and the dtype stay: $v_\beta$ maps `(*batch, n)` to `(*batch,)`.
 

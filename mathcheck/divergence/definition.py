@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mathcheck.oracles import arb
@@ -90,22 +89,23 @@ def sensitivity(family: Normals, q: Parameters, p: Parameters) -> Tensor:
 
 
 def gradient_sensitivity(family: Normals, q: Parameters, p: Parameters) -> list[Tensor]:
-    r"""$\lvert\partial_i\mathrm{KL}\rvert + \sum_j\lvert x_j\,\partial_j\partial_i\mathrm{KL}\rvert$, like the parameters.
+    r"""$\lvert\partial_i\mathrm{KL}\rvert + \sum_j w_j\lvert\partial_j\partial_i\mathrm{KL}\rvert$, like the parameters.
 
     Second derivatives are differences of the gradient over $2^{-40}$ of each parameter: they only scale a bound.
     """
 
     def scales(*row: Any) -> list[Any]:
         flat, build = _flattened(row)
+        weights, _ = _flattened([family.weight(i % 2, parameter) for i, parameter in enumerate(row)])
         here = _gradient(family, row)
         total = [abs(g) for g in here]
-        for j, x in enumerate(flat):
+        for j, (x, w) in enumerate(zip(flat, weights, strict=True)):
             step = (abs(x) + arb.exact(2.0**-40)) * arb.exact(2.0**-40)
             there = _gradient(family, build([*flat[:j], x + step, *flat[j + 1 :]]))
-            total = [t + abs(b - a) / step * abs(x) for t, a, b in zip(total, here, there, strict=True)]
-        return [arb.exact(float(t.mid())) if math.isfinite(float(t.mid())) else arb.exact(1e308) for t in total]
+            total = [t + abs(b - a) / step * w for t, a, b in zip(total, here, there, strict=True)]
+        return total
 
-    return _shaped_like(family, (*q, *p), _over_rows(q, p, scales, "").mid)
+    return _shaped_like(family, (*q, *p), _over_rows(q, p, scales, "", rel_bits=10).mid)
 
 
 def _gradient(family: Normals, row: Row) -> list[Any]:

@@ -106,7 +106,13 @@ _BATCH: Mapping[str, Slip] = {
     "it is summed over the batch": _then(lambda value, n: value.sum()),
     "it is averaged over the batch": _then(lambda value, n: value.mean().expand(value.shape)),
 }
-_ROWS: Mapping[str, Slip] = {"the rows of a batch are kept apart": _row_by_row}
+_REPAIRS: Mapping[str, Slip] = {
+    "the rows of a batch are kept apart": _row_by_row,
+    "nearly equal arguments are excluded (the formula cancels)": (
+        lambda kl: replace(kl, domain=replace(kl.domain, near_equal=False))
+    ),
+    **_SWAP, **_SPREAD, **_FACTOR, **_DIMENSION, **_CONSTANT, **_SIGN,
+}  # fmt: skip
 
 
 def _pairs(kl: Divergence, dtype: torch.dtype) -> st.SearchStrategy[Pair]:
@@ -117,7 +123,7 @@ def _values(kl: Divergence, q: Parameters, p: Parameters) -> Tensor:
     return kl.divergence(*q, *p)
 
 
-@claim(given=lambda kl, dtype: kl.domain.pairs(dtype), mutants=_SIGN, examples=200)
+@claim(given=lambda kl, dtype: kl.domain.pairs(dtype), mutants=_SIGN, repairs=_REPAIRS, examples=200)
 def never_negative(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
     r"""A divergence is never negative, to the last bit: $\mathrm{KL}(q\,\|\,p) \ge 0$.
 
@@ -129,6 +135,7 @@ def never_negative(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Res
 @claim(
     given=lambda kl, dtype: kl.domain.pairs(dtype).map(lambda pair: (pair[0],)),
     mutants=_CONSTANT | {"eps is added": _then(lambda value, n: value + torch.finfo(value.dtype).eps)},
+    repairs=_REPAIRS,
 )
 def zero_on_equal_arguments(kl: Divergence, q: Parameters) -> Iterator[Residual]:
     r"""A divergence is exactly zero on equal arguments: $\mathrm{KL}(q\,\|\,q) = 0$.
@@ -141,7 +148,7 @@ def zero_on_equal_arguments(kl: Divergence, q: Parameters) -> Iterator[Residual]
     yield exactly(value, torch.zeros_like(value), what="KL(q, q)")
 
 
-@claim(given=_pairs, mutants=_SWAP | _SPREAD | _FACTOR | _DIMENSION | _CONSTANT | _SIGN, repairs=_ROWS)
+@claim(given=_pairs, mutants=_SWAP | _SPREAD | _FACTOR | _DIMENSION | _CONSTANT | _SIGN, repairs=_REPAIRS)
 def equals_the_definition(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
     r"""The divergence is what its definition says.
 
@@ -156,8 +163,10 @@ def equals_the_definition(kl: Divergence, q: Parameters, p: Parameters) -> Itera
 
 
 @claim(
-    given=lambda kl, dtype: kl.domain.pairs(dtype, largest=1, batches=((),)),
+    # Moderate spreads: far apart, an adaptive integral spends seconds on what the other oracle says at once.
+    given=lambda kl, dtype: replace(kl.domain, reach=min(kl.domain.reach, 5.0)).pairs(dtype, largest=1, batches=((),)),
     mutants=_SWAP | _FACTOR | _CONSTANT,
+    repairs=_REPAIRS,
     examples=12,
 )
 def equals_the_certified_integral(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
@@ -178,6 +187,7 @@ def equals_the_certified_integral(kl: Divergence, q: Parameters, p: Parameters) 
         "1 is added": _then(lambda value, n: value + 1),
         "its square root is taken": _then(lambda value, n: value.sqrt()),
     },
+    repairs=_REPAIRS,
 )
 def additive_over_independent_coordinates(kl: Divergence, first: Pair, second: Pair) -> Iterator[Residual]:
     r"""Independent coordinates add.
@@ -195,7 +205,7 @@ def additive_over_independent_coordinates(kl: Divergence, first: Pair, second: P
     yield rounded if bool(total.isfinite()) else exactly(bool(_values(kl, *joint).isinf()), True, kind=Kind.NUMERICAL)
 
 
-@claim(given=lambda kl, dtype: kl.domain.pairs(dtype, largest=2, batches=((3,), (2, 3))), mutants=_BATCH, repairs=_ROWS,
+@claim(given=lambda kl, dtype: kl.domain.pairs(dtype, largest=2, batches=((3,), (2, 3))), mutants=_BATCH, repairs=_REPAIRS,
        examples=30)  # fmt: skip
 def rows_are_independent(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
     r"""Every row of a batch is judged alone: $\mathrm{KL}(q, p)_b = \mathrm{KL}(q_b\,\|\,p_b)$ for every row $b$.
@@ -209,6 +219,7 @@ def rows_are_independent(kl: Divergence, q: Parameters, p: Parameters) -> Iterat
 @claim(
     given=lambda kl, dtype: kl.domain.pairs(dtype, largest=2 if not kl.domain.full else 1, batches=((), (2,))),
     mutants={"the second argument is detached": _detached} | _SWAP | _FACTOR,
+    repairs=_REPAIRS,
     examples=40,
 )
 def gradient_is_that_of_the_definition(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
@@ -239,6 +250,7 @@ def gradient_is_that_of_the_definition(kl: Divergence, q: Parameters, p: Paramet
         ),
         "it is summed over the batch": _BATCH["it is summed over the batch"],
     },
+    repairs=_REPAIRS,
     examples=50,
 )
 def shape_and_dtype_are_those_of_the_arguments(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
@@ -266,9 +278,12 @@ def shape_and_dtype_are_those_of_the_arguments(kl: Divergence, q: Parameters, p:
     mutants={
         "it is squared and its root is taken (an overflow in between)": _then(lambda value, n: (value * value).sqrt()),
     },
+    repairs=_REPAIRS,
 )
 def finite_wherever_the_true_value_is(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""Extreme parameters give a finite value wherever the true $\mathrm{KL}(q\,\|\,p)$ is representable.
+    r"""Extreme parameters give a finite value wherever the true one is representable.
+
+    $\lvert\mathrm{KL}(q\,\|\,p)\rvert < \infty$ at log-variances up to 600 in double, 80 in single precision.
 
     Error bound: as in `equals_the_definition`; a true value above the largest float may come back as infinity.
     """

@@ -123,7 +123,6 @@ def _row_by_row(b: Bijection) -> Bijection:
 
 
 _BATCH: Mapping[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
-_ROWS: Mapping[str, Slip] = {"the rows of a batch are kept apart": _row_by_row}
 _LOG_DET: Mapping[str, Slip] = {
     "the sign of the log-determinant is changed": _log_det(lambda value, x: -value, scales=True),
     "the log-determinant is multiplied by 2": _log_det(lambda value, x: 2 * value, scales=True),
@@ -140,6 +139,7 @@ _LOG_DET: Mapping[str, Slip] = {
     "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
     "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
 }
+_REPAIRS: Mapping[str, Slip] = {"the rows of a batch are kept apart": _row_by_row, **_LOG_DET}
 
 
 def _rows(b: Bijection, function: Map, x: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
     yield close(b.forward(x), true, ulps=64, scale=reach, what="f(f^-1(y))")
 
 
-@claim(given=_draw, mutants=_LOG_DET | _BATCH, repairs=_ROWS)
+@claim(given=_draw, mutants=_LOG_DET | _BATCH, repairs=_REPAIRS)
 def log_det_is_that_of_the_jacobian(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""The log-determinant is that of the Jacobian: $\log\lvert\det \partial f/\partial x\rvert$.
 
@@ -311,7 +311,7 @@ def _negated(b: Bijection) -> Map:
         "the sum over the batch is added to the map": lambda b: replace(b, forward=lambda x: b.forward(x) + x.sum()),
         **_BATCH,
     },
-    repairs=_ROWS,
+    repairs=_REPAIRS,
 )
 def rows_are_independent(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""Every row of a batch is mapped alone: $f(x)_b = f(x_b)$, and the same for the log-determinant.

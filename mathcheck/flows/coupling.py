@@ -1,7 +1,8 @@
 r"""Additive and affine coupling over any index set.
 
-$y_\Omega = x_\Omega$ and $y_{\Omega^c} = e^{s(x_\Omega)}\odot x_{\Omega^c} + t(x_\Omega)$. Listing $\Omega$ before its complement is a permutation P of the coordinates, and $P J P^\top$ is block triangular with
-diagonal $(1, \dots, 1, e^{s})$: whatever the index set, $\log\lvert\det J\rvert = \sum_i s_i(x_\Omega)$.
+$y_\Omega = x_\Omega$ and $y_{\Omega^c} = e^{s(x_\Omega)}\odot x_{\Omega^c} + t(x_\Omega)$. Listing $\Omega$ before its
+complement is a permutation P of the coordinates, and $P J P^\top$ is block triangular with diagonal $(1, \dots, 1, e^{s})$:
+whatever the index set, $\log\lvert\det J\rvert = \sum_i s_i(x_\Omega)$.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mathcheck import strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import derivative
-from mathcheck.residual import Kind, Residual, close, exactly
+from mathcheck.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Conditioner = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -221,7 +222,7 @@ def jacobian_is_block_triangular(
 
 
 def _ball(mid: Tensor, radius: Tensor) -> derivative.Ball:
-    return derivative.Ball(mid, radius, kind=Kind.NUMERICAL, source="Jacobian, autograd")
+    return Ball(mid, radius, kind=Kind.NUMERICAL, source="Jacobian, autograd")
 
 
 @claim(

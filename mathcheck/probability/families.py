@@ -35,8 +35,8 @@ class Normals:
     Args:
         spread: which second parameter: "log_variance", "variance", "std" or "log_std", of shape `(*batch, n)`, for a
             diagonal covariance; "covariance" or "scale_tril" (lower Cholesky factor), `(*batch, n, n)`, for a full one.
-        near_equal: whether pairs may lie arbitrarily close to each other. Without, every coordinate of the second
-            mean is at least one standard deviation (of the second member) away from the first.
+        near_equal: whether pairs may lie arbitrarily close to each other. Without, the standard deviations differ by a
+            factor of 3 or more, and every coordinate of the means by one standard deviation of the second or more.
         reach: log-variances are drawn from [-reach, reach] (diagonal covariance).
     """
 
@@ -91,7 +91,7 @@ class Normals:
             member = self.members(n, batch, dtype)
             if not self.near_equal:
                 steps = strategies.tensors((*batch, n), dtype, st.floats(1, 10, width=strategies.width(dtype)))
-                return st.builds(self._apart, member, self._spreads(n, batch, dtype), steps)
+                return st.builds(self._apart, member, steps, st.sampled_from([4.0, 0.25, 3.0]))
             near = st.builds(self._nudged, member, st.sampled_from(_NUDGES), st.integers(0, 2**31 - 1))
             return st.one_of(st.tuples(member, member), near)
 
@@ -114,9 +114,12 @@ class Normals:
 
         return st.integers(1, 2).flatmap(of_dimension)
 
-    def _apart(self, q: Parameters, spread: Tensor, steps: Tensor) -> tuple[Parameters, Parameters]:
-        deviations = self._deviations(spread)
-        return q, ((q[0].double() + steps * deviations).to(spread.dtype), spread)
+    def _apart(self, q: Parameters, steps: Tensor, factor: float) -> tuple[Parameters, Parameters]:
+        """A pair whose second member has `factor` times the standard deviations and a mean `steps` of them away."""
+        log = self.spread.startswith("log")
+        power = 1 if self.spread in ("log_std", "std", "scale_tril") else 2
+        spread = q[1] + power * math.log(factor) if log else q[1] * factor**power
+        return q, ((q[0].double() + steps * self._deviations(spread)).to(spread.dtype), spread)
 
     def _nudged(self, q: Parameters, ulps: float, seed: int) -> tuple[Parameters, Parameters]:
         """A pair whose second member differs from the first by `ulps` units in the last place of random entries."""
