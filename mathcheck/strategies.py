@@ -117,7 +117,8 @@ def orthogonal_matrices(n: int, dtype: torch.dtype, batch: tuple[int, ...] = ())
         if seed == 0:
             return torch.eye(n, dtype=dtype).expand(*batch, n, n).clone()
         noise = torch.randn(*batch, n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        return torch.linalg.qr(noise)[0].to(dtype)
+        q: Tensor = torch.linalg.qr(noise)[0].to(dtype)
+        return q
 
     return st.integers(0, 2**31 - 1).map(build)
 

@@ -98,24 +98,24 @@ def _scaled(power: int) -> Slip:
     return slip
 
 
-_BETA: Mapping[str, Slip] = {"the value is divided by beta": _scaled(-1), "the value is multiplied by beta": _scaled(1)}
-_CONSTANT: Mapping[str, Slip] = {
+_BETA: dict[str, Slip] = {"the value is divided by beta": _scaled(-1), "the value is multiplied by beta": _scaled(1)}
+_CONSTANT: dict[str, Slip] = {
     "log(n) / beta is subtracted (a mean for a sum)": _then(
         lambda value, x, beta: value - math.log(x.shape[-1]) / beta
     ),
     "log(n) / beta is added (a sum for a mean)": _then(lambda value, x, beta: value + math.log(x.shape[-1]) / beta),
 }
-_SIGN: Mapping[str, Slip] = {
+_SIGN: dict[str, Slip] = {
     "x is negated before and after (a minimum for a maximum)": (
         lambda v: replace(v, smooth_max=lambda x, beta: -v.smooth_max(-x, beta))
     ),
 }
-_NAIVE: Mapping[str, Slip] = {
+_NAIVE: dict[str, Slip] = {
     "the exponentials are taken without a shift": (
         lambda v: replace(v, smooth_max=lambda x, beta: (beta * x).exp().sum(-1).log() / beta)
     ),
 }
-_BATCH: Mapping[str, Slip] = {
+_BATCH: dict[str, Slip] = {
     "it is reduced over the batch as well": _then(lambda value, x, beta: value.sum()),
 }
 
@@ -136,7 +136,7 @@ def _row_by_row(v: SmoothMax) -> SmoothMax:
     return replace(v, smooth_max=rowwise)
 
 
-_REPAIRS: Mapping[str, Slip] = {
+_REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": _row_by_row,
     **_BETA, **_CONSTANT, **_SIGN,
     "the maximum is subtracted before the exponentials are taken": _shifted,

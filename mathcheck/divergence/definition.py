@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mathcheck.oracles import arb
@@ -64,7 +65,7 @@ def kl_integral(family: Normals, q: Parameters, p: Parameters) -> Ball:
     """
     if q[0].shape[-1] != 1:
         raise ValueError(f"q must be one-dimensional, got {q[0].shape[-1]} dimensions")
-    return _over_rows(q, p, lambda *row: integral(family, row), "certified integral", rel_bits=10)
+    return _over_rows(q, p, lambda *row: integral(family, row), "certified integral", bits=192)
 
 
 def kl_gradient(family: Normals, q: Parameters, p: Parameters) -> list[Ball]:
@@ -113,22 +114,33 @@ def _gradient(family: Normals, row: Row) -> list[Any]:
     return list(arb.gradient(lambda xs: expectation(family, build(xs)), flat))
 
 
-def _over_rows(q: Parameters, p: Parameters, compute: Callable[..., Any], source: str, rel_bits: int = 60) -> Ball:
-    """The enclosed `compute(q_mean, q_spread, p_mean, p_spread)` of every row of a batch, stacked."""
+def _over_rows(
+    q: Parameters, p: Parameters, compute: Callable[..., Any], source: str, rel_bits: int = 60, bits: int | None = None
+) -> Ball:
+    """The enclosed `compute(q_mean, q_spread, p_mean, p_spread)` of every row of a batch, stacked.
+
+    To `rel_bits` of relative accuracy, or with whatever radius `bits` of precision give.
+    """
     batch = q[0].shape[:-1]
     rows = [t.detach().reshape(-1, *t.shape[len(batch) :]) for t in (*q, *p)]
 
     def at(k: int) -> Any:
         return compute(*(arb.exact_list(t[k]) for t in rows))
 
-    balls = [arb.enclose(functools.partial(at, k), rel_bits=rel_bits, source=source) for k in range(rows[0].shape[0])]
+    def enclosed(k: int) -> Ball:
+        if bits is None:
+            return arb.enclose(functools.partial(at, k), rel_bits=rel_bits, source=source)
+        with arb.precision(bits):
+            return arb.to_ball(at(k), source)
+
+    balls = [enclosed(k) for k in range(rows[0].shape[0])]
     return Ball.stack(balls, (*batch, *balls[0].mid.shape))
 
 
 def _shaped_like(family: Normals, parameters: Sequence[Tensor], flat: Tensor) -> list[Tensor]:
     """Splits `(*batch, count)` numbers, one per scalar parameter, into tensors shaped like the parameters."""
     batch = parameters[0].ndim - 1
-    parts = flat.split([math.prod(t.shape[batch:]) for t in parameters], -1)
+    parts = torch.split(flat, [math.prod(t.shape[batch:]) for t in parameters], -1)
     return [
         family.canonical(i % 2, part.reshape(t.shape))
         for i, (t, part) in enumerate(zip(parameters, parts, strict=True))

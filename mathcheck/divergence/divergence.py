@@ -82,31 +82,31 @@ def _row_by_row(kl: Divergence) -> Divergence:
     return replace(kl, divergence=changed)
 
 
-_SWAP: Mapping[str, Slip] = {"the arguments are swapped": _swapped}
-_SIGN: Mapping[str, Slip] = {"its sign is changed": _then(lambda value, n: -value)}
-_CONSTANT: Mapping[str, Slip] = {
+_SWAP: dict[str, Slip] = {"the arguments are swapped": _swapped}
+_SIGN: dict[str, Slip] = {"its sign is changed": _then(lambda value, n: -value)}
+_CONSTANT: dict[str, Slip] = {
     "n/2 is subtracted": _then(lambda value, n: value - n / 2),
     "n/2 is added": _then(lambda value, n: value + n / 2),
 }
-_SPREAD: Mapping[str, Slip] = {
+_SPREAD: dict[str, Slip] = {
     "standard deviations are squared (it takes variances for standard deviations)": _respread(2.0),
     "the roots of standard deviations are taken (it takes standard deviations for variances)": _respread(0.5),
 }
-_FACTOR: Mapping[str, Slip] = {
+_FACTOR: dict[str, Slip] = {
     "it is multiplied by 2": _then(lambda value, n: 2 * value),
     "it is divided by 2": _then(lambda value, n: value / 2),
     "it is converted from bits to nats": _then(lambda value, n: value * math.log(2)),
     "it is converted from nats to bits": _then(lambda value, n: value / math.log(2)),
 }
-_DIMENSION: Mapping[str, Slip] = {
+_DIMENSION: dict[str, Slip] = {
     "it is multiplied by the dimension n (a sum for a mean)": _then(lambda value, n: value * n),
     "it is divided by the dimension n (a mean for a sum)": _then(lambda value, n: value / n),
 }
-_BATCH: Mapping[str, Slip] = {
+_BATCH: dict[str, Slip] = {
     "it is summed over the batch": _then(lambda value, n: value.sum()),
     "it is averaged over the batch": _then(lambda value, n: value.mean().expand(value.shape)),
 }
-_REPAIRS: Mapping[str, Slip] = {
+_REPAIRS: dict[str, Slip] = {
     "the rows of a batch are kept apart": _row_by_row,
     "nearly equal arguments are excluded (the formula cancels)": (
         lambda kl: replace(kl, domain=replace(kl.domain, near_equal=False))

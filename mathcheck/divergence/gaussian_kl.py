@@ -78,6 +78,16 @@ class _LogExcess(torch.autograd.Function):
         return grad * x / ratio, None
 
 
+def _exp_excess(d: Tensor) -> Tensor:
+    value: Tensor = _ExpExcess.apply(d)  # type: ignore[no-untyped-call]
+    return value
+
+
+def _log_excess(x: Tensor, ratio: Tensor) -> Tensor:
+    value: Tensor = _LogExcess.apply(x, ratio)  # type: ignore[no-untyped-call]
+    return value
+
+
 def _checked(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor, spread: str, rank: int) -> None:
     names = ("mean_q", f"{spread}_q", "mean_p", f"{spread}_p")
     tensors = (mean_q, spread_q, mean_p, spread_p)
@@ -119,7 +129,7 @@ def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_vari
         wide = kl_diagonal(*(t.double() for t in (mean_q, log_variance_q, mean_p, log_variance_p)))
         return wide.to(mean_q.dtype)
     shift = (mean_q - mean_p) * torch.exp(-log_variance_p / 2)
-    excess: Tensor = _ExpExcess.apply(log_variance_q - log_variance_p)
+    excess = _exp_excess(log_variance_q - log_variance_p)
     return (excess + shift * shift).sum(-1) / 2
 
 
@@ -152,8 +162,9 @@ def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril
     n, shift = solved[..., :-1], solved[..., -1]
     diagonal = n.diagonal(dim1=-2, dim2=-1)
     ratio = lower_q.diagonal(dim1=-2, dim2=-1) / lower_p.diagonal(dim1=-2, dim2=-1)
-    excess: Tensor = _LogExcess.apply(diagonal, ratio.detach())
-    return (n.square().sum((-2, -1)) + shift.square().sum(-1)) / 2 + excess.sum(-1)
+    excess = _log_excess(diagonal, ratio.detach())
+    value: Tensor = (n.square().sum((-2, -1)) + shift.square().sum(-1)) / 2 + excess.sum(-1)
+    return value
 
 
 def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: Tensor) -> Tensor:
@@ -192,7 +203,7 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
         return far_value
     small = torch.where(near[..., None, None], (x + x.mT) / 2, torch.zeros_like(x))
     eigenvalues = torch.linalg.eigvalsh(small)
-    excess: Tensor = _LogExcess.apply(eigenvalues, 1 + eigenvalues.detach())
+    excess = _log_excess(eigenvalues, 1 + eigenvalues.detach())
     shift = torch.linalg.solve_triangular(lower_p, (mean_q - mean_p).unsqueeze(-1), upper=False).squeeze(-1)
     return torch.where(near, (excess.sum(-1) + shift.square().sum(-1)) / 2, far_value)
 

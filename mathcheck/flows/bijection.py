@@ -122,8 +122,8 @@ def _row_by_row(b: Bijection) -> Bijection:
                    log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian))  # fmt: skip
 
 
-_BATCH: Mapping[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
-_LOG_DET: Mapping[str, Slip] = {
+_BATCH: dict[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
+_LOG_DET: dict[str, Slip] = {
     "the sign of the log-determinant is changed": _log_det(lambda value, x: -value, scales=True),
     "the log-determinant is multiplied by 2": _log_det(lambda value, x: 2 * value, scales=True),
     "the log-determinant is divided by 2": _log_det(lambda value, x: value / 2, scales=True),
@@ -139,7 +139,7 @@ _LOG_DET: Mapping[str, Slip] = {
     "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
     "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
 }
-_REPAIRS: Mapping[str, Slip] = {"the rows of a batch are kept apart": _row_by_row, **_LOG_DET}
+_REPAIRS: dict[str, Slip] = {"the rows of a batch are kept apart": _row_by_row, **_LOG_DET}
 
 
 def _rows(b: Bijection, function: Map, x: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def example_conditioner(inputs: int, outputs: int, seed: int = 0) -> Conditioner
     return conditioner
 
 
-Build = Callable[[Sequence[int], int, Conditioner], Bijection]
+Build = Callable[[tuple[int, ...], int, Conditioner], Bijection]
 Inputs = tuple[tuple[int, ...], int, int, Tensor]
 
 
@@ -221,7 +221,7 @@ def jacobian_is_block_triangular(
     yield close(scales.to(x.dtype), _ball(lower.diagonal(), radius), what="the scales e^s")
 
 
-def _ball(mid: Tensor, radius: Tensor) -> derivative.Ball:
+def _ball(mid: Tensor, radius: Tensor) -> Ball:
     return Ball(mid, radius, kind=Kind.NUMERICAL, source="Jacobian, autograd")
 
 
