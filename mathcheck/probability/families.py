@@ -98,15 +98,19 @@ class Normals:
         shapes = st.tuples(st.integers(1, largest), st.sampled_from(list(batches)))
         return shapes.flatmap(of_shape)
 
-    def extremes(self, dtype: torch.dtype) -> st.SearchStrategy[tuple[Parameters, Parameters]]:
-        """Strategy of unbatched pairs `(q, p)` whose spreads and means reach far into the range of the dtype."""
+    def extremes(
+        self, dtype: torch.dtype, batch: tuple[int, ...] = ()
+    ) -> st.SearchStrategy[tuple[Parameters, Parameters]]:
+        """Strategy of pairs `(q, p)` of one row whose spreads and means reach far into the range of the dtype."""
         far = 80.0 if dtype == torch.float32 else 600.0
         logs = st.one_of(st.floats(-far, far), st.sampled_from([0.0, far / 2, -far / 2, far, -far]))
         means = st.sampled_from([0.0, 1.0, -1.0, math.exp(far / 8)])
 
         def member(mean: list[float], log_variance: list[float]) -> Parameters:
             spread = self._spread(torch.tensor(log_variance, dtype=torch.float64))
-            return torch.tensor(mean, dtype=dtype), spread.to(dtype)
+            lead = (1,) * len(batch)
+            spread = spread.to(dtype)
+            return torch.tensor(mean, dtype=dtype).reshape(*lead, -1), spread.reshape(*lead, *spread.shape)
 
         def of_dimension(n: int) -> st.SearchStrategy[tuple[Parameters, Parameters]]:
             lists = [st.lists(values, min_size=n, max_size=n) for values in (means, logs)]
