@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from hypothesis import strategies as st
@@ -113,6 +113,10 @@ class Claim:
     def residuals(self, subject: Any, *inputs: Any) -> list[Residual]:
         """Everything that the check compares at one input."""
         return list(self.check(subject, *inputs))
+
+    def on(self, subject: Any) -> Claim:
+        """This law as a claim about one subject, so that its proof has a reference to run on."""
+        return dataclasses.replace(self, reference=subject)
 
     def step(
         self,
@@ -292,6 +296,16 @@ def _fate(mutate: Mutant, subject: Any, run: Callable[[Any], Outcome]) -> str:
         return "not applicable"
     fates = {Status.HOLDS: "survived", Status.REFUTED: "refuted", Status.SKIPPED: "not applicable"}
     return fates.get(run(mutant).status, "crashed")
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `check` that every `check_<kind>` passes on."""
+
+    expected_failures: Mapping[str, str] | None
+    settings: Settings | None
+    dtype: torch.dtype | None
+    device: torch.device | str
+    name: str | None
 
 
 def check(

@@ -94,8 +94,8 @@ class Evidence:
         counterexample: the smallest refuting input.
         diagnosis: the slip whose repair makes the claim hold.
         reason: why it was skipped, or what went wrong.
-        alpha, detectable: of statistical comparisons, the sum of the alphas of one example and the smallest error that
-            would have been caught.
+        alpha, detectable: of statistical comparisons, the largest alpha of one comparison and the smallest error that
+            every one of them would have caught.
         seconds, dtype, device, seed: how it was run.
     """
 
@@ -163,11 +163,14 @@ class Evidence:
             lines.append(f"  reason      {self.reason}")
         if self.diagnosis:
             lines.append(f"  diagnosis   it holds once {self.diagnosis}")
-        survivors = [name for name, fate in self.mutants.items() if fate in ("survived", "crashed")]
-        if survivors and self.status is Status.VACUOUS:
-            lines += [f"  unseen      it also passes when {name}" for name in survivors]
+        if self.status is Status.VACUOUS:
+            lines += [
+                f"  unseen      it also passes when {name}" for name, f in self.mutants.items() if f == "survived"
+            ]
         if self.status in (Status.REFUTED, Status.VACUOUS):
-            lines.append("  law         " + textwrap.shorten(self.statement, 300))
+            lines.append(
+                textwrap.fill(self.statement, 110, initial_indent="  law         ", subsequent_indent=" " * 14)
+            )
             if self.proof:
                 lines.append(f"  why         {self.proof}")
         if self.reproduce:

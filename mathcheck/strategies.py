@@ -70,6 +70,21 @@ def _inside(value: float, dtype: torch.dtype, *, up: bool) -> float:
     return float(near)
 
 
+def log_uniform(low: float, high: float) -> st.SearchStrategy[float]:
+    """Positive numbers from `low` to `high`, both among them, evenly over the orders of magnitude.
+
+    Raises:
+        ValueError: unless `0 < low <= high < inf`.
+    """
+    if not 0 < low <= high < math.inf:
+        raise ValueError(f"low and high must satisfy 0 < low <= high < inf, got {low} and {high}")
+    simple = [x for x in (1.0, 0.5, 2.0, 10.0, low, high) if low <= x <= high]
+    return st.one_of(
+        st.sampled_from(simple),
+        st.floats(math.log(low), math.log(high)).map(lambda t: min(max(math.exp(t), low), high)),
+    )
+
+
 real = Interval()
 positive = Interval(0.0)
 unit_interval = Interval(0.0, 1.0)

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -43,7 +43,8 @@ def load(kind: str, target: str) -> Any:
     try:
         return adapt(kind, found)
     except Exception as error:
-        hint = f"; it is a {type(found).__name__}, perhaps to be called" if callable(found) else ""
+        uncalled = isinstance(found, (type, FunctionType))
+        hint = f"; it is a {type(found).__name__}, perhaps to be called" if uncalled else ""
         said = str(error) if isinstance(error, TypeError) else f"{type(error).__name__}: {error}"
         raise TargetError(f"{target} is no {kind}: {said}{hint}") from error
 

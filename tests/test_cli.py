@@ -263,6 +263,14 @@ def test_output_to_a_pipe_has_no_control_codes_and_fits(monkeypatch: pytest.Monk
         assert not any(line.endswith(" ") for line in body)
 
 
+def test_marks_are_told_apart_without_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, *toy.GOOD[:2], *entries("refuted"))
+    result = CliRunner(charset="ascii").invoke(main, ["verify", "-q", "--examples", "5"])
+    assert result.exit_code == 1
+    assert "+ linear/halves" in result.stdout
+    assert "x markov/wrong" in result.stdout
+
+
 def test_quiet_shows_derivations_only() -> None:
     result = invoke("verify", "-q")
     assert "linear/halves" in result.stdout
@@ -299,7 +307,8 @@ def test_show_sets_a_proof_for_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp
     assert result.exit_code == 0
     assert "      h(x) = x/2\n" in result.stdout
     assert "Since h₁ is linear and x₁ * x₂ is not, code $stays$." in result.stdout
-    assert "def by_comparison(subject, x):" in result.stdout
+    assert "    def by_comparison(subject, x):\n        yield exactly(1, 1)\n" in result.stdout
+    assert f"    # {'a long line ' * 12}".rstrip() + "\n" in result.stdout
 
 
 # Workers
@@ -426,11 +435,12 @@ def test_as_judges_a_bad_subject_with_a_snippet_that_runs(monkeypatch: pytest.Mo
     target = f"{file}:Mine(by={{'a': 3}}['a'])"
     result = invoke("verify", "--as", "halver", target, "-k", "two_halves", "--json", str(tmp_path / "a.json"))
     assert result.exit_code == 1
-    assert "REFUTED  Two halves make a whole: 2 h(x) = x" in result.stdout
+    assert "REFUTED  Two halves make a whole    numerical" in result.stdout
     assert f"subject     {target}" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("1 of 1 subject fails: 0 of 1 claims hold, 1 refuted")
     snippet = json.loads((tmp_path / "a.json").read_text())["claims"][0]["reproduce"]
     assert f"from mathcheck.cli import load; subject = load('halver', {target!r})" in snippet
+    assert "law         Two halves make a whole: 2 h(x) = x" in result.stdout
     printed: list[object] = []
     exec(
         snippet.replace("from mathcheck.toy_catalogue", "from toy_catalogue"),

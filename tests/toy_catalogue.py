@@ -143,6 +143,7 @@ $$
 
 ```python
 from toy_catalogue import half, exactly
+# LONG
 ```
 
 ## Step 1. Compare
@@ -155,6 +156,7 @@ def by_comparison(subject, x):
     yield exactly(1, 1)
 ```
 """
+PROOF = PROOF.replace("LONG", "a long line " * 12)
 BAD_PROOF = PROOF + "\n## Step 2. Fail\n\n```python\nraise ArithmeticError('no')\n```\n"
 
 

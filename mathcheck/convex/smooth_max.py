@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck import strategies
-from mathcheck.claim import Settings, check, claim, laws
+from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
@@ -115,17 +115,9 @@ _NAIVE: dict[str, Slip] = {
         lambda v: replace(v, smooth_max=lambda x, beta: (beta * x).exp().sum(-1).log() / beta)
     ),
 }
-_BATCH: dict[str, Slip] = {
-    "it is reduced over the batch as well": _then(lambda value, x, beta: value.sum()),
+_DETACHED: dict[str, Slip] = {
+    "the gradient is detached": _then(lambda value, x, beta: value.detach() + x.sum(-1) - x.sum(-1).detach()),
 }
-
-
-def _shifted(v: SmoothMax) -> SmoothMax:
-    def shifted(x: Tensor, beta: float) -> Tensor:
-        top = x.amax(-1, keepdim=True)
-        return v.smooth_max(x - top, beta) + top.squeeze(-1)
-
-    return replace(v, smooth_max=shifted)
 
 
 def _row_by_row(v: SmoothMax) -> SmoothMax:
@@ -139,17 +131,11 @@ def _row_by_row(v: SmoothMax) -> SmoothMax:
 _REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": _row_by_row,
     **_BETA, **_CONSTANT, **_SIGN,
-    "the maximum is subtracted before the exponentials are taken": _shifted,
+    "the maximum is subtracted before the exponentials are taken": lambda v: replace(
+        v, smooth_max=lambda x, beta: v.smooth_max(x - x.amax(-1, keepdim=True), beta) + x.amax(-1)
+    ),
 }  # fmt: skip
-
-
-def _betas(v: SmoothMax) -> st.SearchStrategy[float]:
-    low, high = v.betas
-    if low == high:
-        return st.just(low)
-    simple = [b for b in (1.0, 0.5, 2.0, 10.0, low, high) if low <= b <= high]
-    return st.one_of(st.sampled_from(simple), st.floats(math.log(low), math.log(high)).map(math.exp).map(
-        lambda b: min(max(b, low), high)))  # fmt: skip
+law = functools.partial(claim, repairs=_REPAIRS)
 
 
 def _rows(
@@ -161,12 +147,14 @@ def _rows(
 
 
 def _given(v: SmoothMax, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, float]]:
-    return st.tuples(_rows(v, dtype), _betas(v))
+    return st.tuples(_rows(v, dtype), strategies.log_uniform(*v.betas))
 
 
 def _with_ties(v: SmoothMax, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, float]]:
     few = st.sampled_from([0.0, 1.0, 0.5, -2.0, 1.0 + 2.0**-10])
-    return st.tuples(_rows(v, dtype, st.one_of(few, few, st.integers(-5, 5).map(float))), _betas(v))
+    return st.tuples(
+        _rows(v, dtype, st.one_of(few, few, st.integers(-5, 5).map(float))), strategies.log_uniform(*v.betas)
+    )
 
 
 def _size(x: Tensor, beta: float) -> Tensor:
@@ -177,7 +165,7 @@ def _size(x: Tensor, beta: float) -> Tensor:
 
 
 def _true(x: Tensor, beta: float) -> Ball:
-    return _enclosed(x, lambda row: _log_sum_exp(row, beta) / arb.exact(beta), x.shape[:-1])
+    return arb.enclose_rows(lambda row: _log_sum_exp(row, beta) / arb.exact(beta), x)
 
 
 def _log_sum_exp(row: list[Any], beta: float) -> Any:
@@ -185,10 +173,12 @@ def _log_sum_exp(row: list[Any], beta: float) -> Any:
     return top * arb.exact(beta) + arb.log(sum(arb.exp((r - top) * arb.exact(beta)) for r in row))
 
 
-def _enclosed(x: Tensor, compute: Callable[[list[Any]], Any], shape: Sequence[int]) -> Ball:
-    rows = x.detach().reshape(-1, x.shape[-1])
-    find = [functools.partial(lambda row: compute(arb.exact_list(row)), row) for row in rows]
-    return Ball.stack([arb.enclose(f, rel_bits=60) for f in find], shape)
+def _maximum(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The maximum, where it is attained, by how many, and the gap to the next value (infinite if there is none)."""
+    wide = x.double().cpu()
+    top = wide.amax(-1, keepdim=True)
+    hit = wide == top
+    return top, hit, hit.sum(-1, keepdim=True).double(), top - torch.where(hit, -math.inf, wide).amax(-1, keepdim=True)
 
 
 def _gradient(v: SmoothMax, x: Tensor, beta: float) -> Tensor:
@@ -199,7 +189,10 @@ def _gradient(v: SmoothMax, x: Tensor, beta: float) -> Tensor:
     return torch.autograd.grad(value.sum(), leaf)[0]
 
 
-@claim(given=_given, mutants=_BETA | _CONSTANT | _SIGN | _NAIVE, repairs=_REPAIRS)
+@law(
+    given=_given,
+    mutants=_BETA | _CONSTANT | _SIGN | _NAIVE,
+)
 def equals_the_definition(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The smooth maximum is what its definition says: $v_\beta(x) = \beta^{-1}\log\sum_i e^{\beta x_i}$.
 
@@ -209,7 +202,7 @@ def equals_the_definition(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Resi
     yield close(v.smooth_max(x, beta), _true(x, beta), scale=_size(x, beta), what="v_beta(x)")
 
 
-@claim(repairs=_REPAIRS, given=_given, mutants=_BETA | _SIGN | _CONSTANT)
+@law(given=_given, mutants=_BETA | _SIGN | _CONSTANT)
 def between_the_maximum_and_its_bound(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""It lies between the maximum and its bound: $\max_i x_i \le v_\beta(x) \le \max_i x_i + \log(n)/\beta$.
 
@@ -221,7 +214,7 @@ def between_the_maximum_and_its_bound(v: SmoothMax, x: Tensor, beta: float) -> I
     yield at_most(value, bound, ulps=8, scale=size, what="v <= max x + log(n) / beta")
 
 
-@claim(repairs=_REPAIRS, given=_with_ties, mutants=_BETA | _CONSTANT | _SIGN)
+@law(given=_with_ties, mutants=_BETA | _CONSTANT | _SIGN)
 def tends_to_the_maximum(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""It tends to the maximum at a known rate, ties included.
 
@@ -230,22 +223,19 @@ def tends_to_the_maximum(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Resid
 
     Error bound: 8 roundings of $\lvert\max x\rvert + \sum_i p_i\lvert x_i\rvert + (1 + \log n)/\beta$.
     """
-    value, size, wide = v.smooth_max(x, beta), _size(x, beta), x.double().cpu()
-    top = wide.amax(-1, keepdim=True)
-    ties = (wide == top).sum(-1).double()
-    gap = torch.where(wide == top, -math.inf, wide).amax(-1).sub(top.squeeze(-1))
-    lower = top.squeeze(-1) + ties.log() / beta
-    excess = (x.shape[-1] - ties) / ties * torch.where(gap.isinf(), torch.zeros_like(gap), (beta * gap).exp())
+    value, size = v.smooth_max(x, beta), _size(x, beta)
+    top, _, ties, gap = (t.squeeze(-1) for t in _maximum(x))
+    lower = top + ties.log() / beta
+    excess = (x.shape[-1] - ties) / ties * (-beta * gap).exp()
     yield at_most(lower, value, ulps=8, scale=size, what="M + log(m) / beta <= v")
     yield at_most(value, lower + excess / beta, ulps=8, scale=size, what="v <= M + (log(m) + ...) / beta")
 
 
-@claim(
-    repairs=_REPAIRS,
+@law(
     given=_given,
     mutants=_BETA
+    | _DETACHED
     | {
-        "the gradient is detached": _then(lambda value, x, beta: value.detach() + x.amax(-1) - x.amax(-1).detach()),
         "x is divided by 2 and the value multiplied by 2": (
             lambda v: replace(v, smooth_max=lambda x, beta: 2 * v.smooth_max(x / 2, beta))
         ),
@@ -263,23 +253,14 @@ def gradient_is_the_softmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Re
         total = _log_sum_exp(row, beta)
         return [arb.exp(r * arb.exact(beta) - total) for r in row]
 
-    true = _enclosed(x, softmax, x.shape)
+    true = arb.enclose_rows(softmax, x)
     wide = x.double().cpu()
     moved = wide.abs() + (true.mid * wide.abs()).sum(-1, keepdim=True) + wide.amax(-1, keepdim=True).abs()
-    yield close(
-        _gradient(v, x, beta),
-        true,
-        ulps=16,
-        scale=true.mid * (1 + math.log(x.shape[-1]) + beta * moved),
-        what="gradient",
-    )
+    scale = true.mid * (1 + math.log(x.shape[-1]) + beta * moved)
+    yield close(_gradient(v, x, beta), true, ulps=16, scale=scale, what="gradient")
 
 
-@claim(repairs=_REPAIRS, given=_with_ties, mutants={
-    "the gradient is detached": _then(lambda value, x, beta: value.detach() + x.sum(-1) - x.sum(-1).detach()),
-    "x is negated before and after (a minimum for a maximum)": _SIGN[
-        "x is negated before and after (a minimum for a maximum)"],
-})  # fmt: skip
+@law(given=_with_ties, mutants=_DETACHED | _SIGN)
 def gradient_tends_to_the_argmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The gradient tends to the uniform distribution on the m entries that attain the maximum, at a known rate.
 
@@ -288,20 +269,18 @@ def gradient_tends_to_the_argmax(v: SmoothMax, x: Tensor, beta: float) -> Iterat
 
     Error bound: 16 roundings of $1 + \beta\,(\lvert x_i\rvert + 2\max_j\lvert x_j\rvert)$, absolutely, since p is at most 1.
     """
-    wide = x.double().cpu()
-    top = wide.amax(-1, keepdim=True)
-    hit = wide == top
-    ties = hit.sum(-1, keepdim=True).double()
-    gap = torch.where(hit, -math.inf, wide).amax(-1, keepdim=True) - top
-    rate = torch.where(gap.isinf(), torch.zeros_like(gap), (beta * gap).exp()) * (x.shape[-1] - ties) / ties
+    wide = x.double().cpu().abs()
+    _, hit, ties, gap = _maximum(x)
+    rate = (-beta * gap).exp() * (x.shape[-1] - ties) / ties
     distance = (_gradient(v, x, beta).double().cpu() - hit / ties).abs().to(x.dtype)
-    scale = 1 + math.log(x.shape[-1]) + beta * (wide.abs() + 2 * wide.abs().amax(-1, keepdim=True))
+    scale = 1 + math.log(x.shape[-1]) + beta * (wide + 2 * wide.amax(-1, keepdim=True))
     yield at_most(distance, rate.expand(x.shape), ulps=16, scale=scale, what="distance to uniform on the argmax")
 
 
-@claim(
-    repairs=_REPAIRS,
-    given=lambda v, dtype: st.tuples(_rows(v, dtype), _betas(v), Interval(reach=v.reach).elements(dtype)),
+@law(
+    given=lambda v, dtype: st.tuples(
+        _rows(v, dtype), strategies.log_uniform(*v.betas), Interval(reach=v.reach).elements(dtype)
+    ),
     mutants=_BETA | {"the value is doubled": _then(lambda value, x, beta: 2 * value)},
 )
 def shifts_with_its_argument(v: SmoothMax, x: Tensor, beta: float, shift: float) -> Iterator[Residual]:
@@ -315,8 +294,7 @@ def shifts_with_its_argument(v: SmoothMax, x: Tensor, beta: float, shift: float)
     yield close(v.smooth_max(moved, beta), expected, ulps=16, scale=size, what="v(x + c)")
 
 
-@claim(
-    repairs=_REPAIRS,
+@law(
     given=lambda v, dtype: _given(v, dtype).flatmap(
         lambda xb: st.tuples(st.just(xb[0]), st.just(xb[1]), strategies.permutations(xb[0].shape[-1]))
     ),
@@ -331,9 +309,10 @@ def symmetric(v: SmoothMax, x: Tensor, beta: float, order: tuple[int, ...]) -> I
     yield close(v.smooth_max(x[..., list(order)], beta), v.smooth_max(x, beta), scale=_size(x, beta), what="v(Px)")
 
 
-@claim(
-    repairs=_REPAIRS,
-    given=lambda v, dtype: st.tuples(_rows(v, dtype), _betas(v), st.sampled_from([0.5, 0.25, 0.125]), st.booleans()),
+@law(
+    given=lambda v, dtype: st.tuples(
+        _rows(v, dtype), strategies.log_uniform(*v.betas), st.sampled_from([0.5, 0.25, 0.125]), st.booleans()
+    ),
     mutants=_SIGN | {"the value is squared": _then(lambda value, x, beta: value.abs().sqrt())},
 )
 def convex(v: SmoothMax, x: Tensor, beta: float, t: float, flip: bool) -> Iterator[Residual]:
@@ -348,8 +327,7 @@ def convex(v: SmoothMax, x: Tensor, beta: float, t: float, flip: bool) -> Iterat
     yield at_most(v.smooth_max(between, beta), chord, ulps=16, scale=size, what="v between <= chord")
 
 
-@claim(
-    repairs=_REPAIRS,
+@law(
     given=lambda v, dtype: _given(v, dtype).flatmap(
         lambda xb: st.tuples(st.just(xb[0]), st.just(xb[1]), st.floats(xb[1], max(v.betas[1], xb[1])))
     ),
@@ -366,10 +344,9 @@ def decreases_with_beta(v: SmoothMax, x: Tensor, beta: float, larger: float) -> 
     yield at_most(v.smooth_max(x, larger), v.smooth_max(x, beta), ulps=8, scale=size, what="v_larger <= v_beta")
 
 
-@claim(
-    repairs=_REPAIRS,
+@law(
     given=lambda v, dtype: st.tuples(
-        _rows(v, dtype, st.sampled_from([0.0, -math.inf, math.inf, 1.0, -1e3])), _betas(v)
+        _rows(v, dtype, st.sampled_from([0.0, -math.inf, math.inf, 1.0, -1e3])), strategies.log_uniform(*v.betas)
     ),
     mutants=_NAIVE
     | {
@@ -395,10 +372,11 @@ def infinite_entries_are_limits(v: SmoothMax, x: Tensor, beta: float) -> Iterato
             yield close(value[k], _true(finite, beta), scale=_size(finite, beta), what="v of the finite entries")
 
 
-@claim(given=_given, mutants=_BATCH | {
+@law(given=_given, mutants={
+    "it is reduced over the batch as well": _then(lambda value, x, beta: value.sum()),
     "it is computed in another dtype": _then(
         lambda value, x, beta: value.to(torch.float32 if value.dtype == torch.float64 else torch.float64)),
-}, repairs=_REPAIRS, examples=40)  # fmt: skip
+}, examples=40)  # fmt: skip
 def shape_and_dtype_are_those_of_the_argument(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
     r"""The last dimension goes, the batch's shape and the dtype stay: $v_\beta$ maps `(*batch, n)` to `(*batch,)`.
 
@@ -410,18 +388,13 @@ def shape_and_dtype_are_those_of_the_argument(v: SmoothMax, x: Tensor, beta: flo
 
 
 def check_smooth_max(
-    smooth_max: SmoothMax | Callable[[Tensor, float], Tensor],
-    *,
-    expected_failures: Mapping[str, str] | None = None,
-    settings: Settings | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str = "cpu",
+    smooth_max: SmoothMax | Callable[[Tensor, float], Tensor], **options: Unpack[Options]
 ) -> list[Evidence]:
     r"""Judges an implementation of $v_\beta(x) = \beta^{-1}\log\sum_i e^{\beta x_i}$ by every law of a smooth maximum.
 
     Args:
         smooth_max: a `SmoothMax`, or the function `(x, beta)` that one would hold.
-        expected_failures, settings, dtype, device: as in `mathcheck.check`.
+        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.
@@ -434,5 +407,4 @@ def check_smooth_max(
         if not callable(smooth_max):
             raise TypeError(f"smooth_max must be a SmoothMax or a function, got {type(smooth_max).__name__}")
         smooth_max = SmoothMax(smooth_max)
-    return check(smooth_max, laws(SmoothMax), expected_failures=expected_failures, settings=settings, dtype=dtype,
-                 device=device)  # fmt: skip
+    return check(smooth_max, laws(SmoothMax), **options)

@@ -3,15 +3,16 @@ r"""What every bijection of a flow must satisfy: the record, its laws, `check_bi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck import strategies
-from mathcheck.claim import Settings, check, claim, laws
+from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import derivative
 from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
@@ -366,17 +367,13 @@ def shape_and_dtype_are_those_of_the_point(b: Bijection, x: Tensor) -> Iterator[
 
 def check_bijection(
     bijection: Bijection,
-    *,
-    expected_failures: Mapping[str, str] | None = None,
-    settings: Settings | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str = "cpu",
+    **options: Unpack[Options],
 ) -> list[Evidence]:
     r"""Judges a flow's map, its inverse and its log-determinant by every law of a bijection.
 
     Args:
         bijection: the map under test.
-        expected_failures, settings, dtype, device: as in `mathcheck.check`.
+        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.
@@ -387,5 +384,4 @@ def check_bijection(
     """
     if not isinstance(bijection, Bijection):
         raise TypeError(f"bijection must be a Bijection, got {type(bijection).__name__}")
-    return check(bijection, laws(Bijection), expected_failures=expected_failures, settings=settings, dtype=dtype,
-                 device=device)  # fmt: skip
+    return check(bijection, laws(Bijection), **options)

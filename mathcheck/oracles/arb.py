@@ -190,6 +190,24 @@ def enclose(
     raise Undecided(f"{source} did not reach {rel_bits} bits with a precision of {bits // 2} bits: {reason}")
 
 
+def enclose_rows(
+    compute: Callable[[list[Any]], Nested], x: Tensor, *, rel_bits: int = 60, source: str = "ball arithmetic"
+) -> Ball:
+    """The enclosed `compute(row)` of every row of `x`, stacked.
+
+    Args:
+        compute: takes the entries of a row as balls of radius 0.
+        x: `(*batch, n)`, finite.
+        rel_bits, source: as in `enclose`.
+
+    Returns:
+        `(*batch,)` followed by the shape of what `compute` returns.
+    """
+    rows = x.detach().reshape(-1, x.shape[-1])
+    balls = [enclose(lambda r=row: compute(exact_list(r)), rel_bits=rel_bits, source=source) for row in rows]  # type: ignore[misc]
+    return Ball.stack(balls, (*x.shape[:-1], *balls[0].mid.shape))
+
+
 def integral(f: Callable[[Scalar], Scalar], a: float | flint.arb, b: float | flint.arb) -> flint.arb:
     r"""$\int_a^b f(z)\,dz$ of a real function, certified at the current precision.
 

@@ -145,7 +145,7 @@ class Report:
         return 0 if totals.compared else 5
 
 
-def verdict(result: Result, evidence: Evidence) -> str:
+def verdict(result: Result, evidence: Evidence, options: Options) -> str:
     """The verdict on one claim, the mutants that it should have refuted, and how to repeat the run."""
     lines = [str(evidence)]
     if evidence.status is Status.HOLDS:
@@ -153,7 +153,8 @@ def verdict(result: Result, evidence: Evidence) -> str:
     if evidence.status is not Status.VACUOUS:
         lines += [f"  mutant      {evidence.mutants[name]}, not refuted: {name}" for name in result.unrefuted]
     if result.task.strict:
-        options = f"--seed {evidence.seed} --dtype {evidence.dtype}"
-        options += f" --device {evidence.device}" if evidence.device != "cpu" else ""
-        lines.append(f"  again       mathcheck verify {result.task.name} {options}")
+        again = f"--seed {evidence.seed} --dtype {evidence.dtype}"
+        again += f" --device {evidence.device}" if evidence.device != "cpu" else ""
+        again += f" --examples {options.settings.examples}" if options.settings.examples is not None else ""
+        lines.append(f"  again       mathcheck verify {result.task.name} {again}")
     return "\n".join(lines)

@@ -27,7 +27,7 @@ def as_xml(report: Report) -> ElementTree.Element:
             ElementTree.SubElement(properties, "property", name=name, value=str(value))
         for result in results:
             if result.evidence is not None:
-                _add_claim(suite, result, result.evidence, report.dtype == "both")
+                _add_claim(suite, report, result, result.evidence)
             for step in result.steps:
                 _add_step(suite, derivation, step)
         _count(suite)
@@ -50,10 +50,12 @@ def _case(suite: ElementTree.Element, derivation: str, name: str, seconds: float
                                   time=f"{seconds:.3f}")  # fmt: skip
 
 
-def _add_claim(suite: ElementTree.Element, result: Result, evidence: Evidence, dtypes: bool) -> None:
-    name = result.task.name.removeprefix(f"{result.task.derivation}.") + (f"[{evidence.dtype}]" if dtypes else "")
+def _add_claim(suite: ElementTree.Element, report: Report, result: Result, evidence: Evidence) -> None:
+    name = result.task.name.removeprefix(f"{result.task.derivation}.") + (
+        f"[{evidence.dtype}]" if report.dtype == "both" else ""
+    )
     case = _case(suite, result.task.derivation, name, result.seconds)
-    text = verdict(result, evidence)
+    text = verdict(result, evidence, report.options)
     if result.failed:
         tag = "error" if evidence.status is Status.ERROR else "failure"
         message = f"{'a mutant is not refuted' if evidence.status is Status.HOLDS else evidence.status}: "

@@ -107,7 +107,8 @@ def _piece(tokens: list[str]) -> str:
         return _script(_argument(tokens), token)
     if token[0] != "\\" or len(token) == 1:
         return {"'": "′", "~": " ", "<": " < ", ">": " > ", "=": " = "}.get(token, " " if token.isspace() else token)
-    if token[1:].isalpha() and tokens and tokens[-1].isspace():
+    # TeX drops the space after a command; before a sign it is worth keeping: "μ + 1", not "μ+ 1".
+    if token[1:].isalpha() and tokens and tokens[-1].isspace() and tokens[-2:-1] not in (["+"], ["-"], ["/"]):
         tokens.pop()
     return _command(token[1:], tokens)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
 from rich.padding import Padding
+from rich.syntax import Syntax
 from rich.text import Text
 
 from mathcheck.catalogue import Entry
 from mathcheck.report.readable import readable, unicode_maths
-from mathcheck.report.terminal import WIDEST, console, count, draw, words
+from mathcheck.report.terminal import console, count, draw, put
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 _DISPLAY = re.compile(r"^[ \t]*\$\$(.+?)\$\$[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -45,9 +48,9 @@ def show_list(entries: Sequence[Entry], proofs: Mapping[str, Path], *, verbose: 
 def _claim(entry: Entry, verbose: bool) -> RenderableType:
     """A claim of a derivation in full; a law on one of its subjects in a line, unless `verbose`."""
     claim, own = entry.claim, entry.attribute is None
-    title = Text(words(claim.title))
+    title = Text(readable(claim.title))
     title.append(f"   {entry.name if own else entry.claim.check.__name__}", "dim")
-    said = readable(claim.statement.removeprefix(claim.title.partition(": $")[0]).lstrip(":. "))
+    said = readable(claim.statement.removeprefix(claim.title).lstrip(":. "))
     below = [Text(said)] if said and (own or verbose) else []
     below += [Text("uses " + ", ".join(used.name for used in claim.uses), "dim")] if claim.uses else []
     below += [Text(f"wrong when {readable(name)}", "dim") for name in (claim.mutants if verbose else ())]
@@ -68,9 +71,11 @@ def show_proof(path: Path) -> None:
     if not screen.is_terminal:
         draw(screen, *parts)
         return
+    # Without these, less shows the colours' codes as text, and stops at a proof that fits the screen.
+    os.environ.setdefault("LESS", "-FRX")
     with screen.pager(styles=True, links=True):
         for part in parts:
-            screen.print(part, width=min(screen.width, WIDEST))
+            put(screen, part)
 
 
 def proof(text: str) -> Iterator[RenderableType]:
@@ -79,8 +84,16 @@ def proof(text: str) -> Iterator[RenderableType]:
     for fence in [*_FENCE.finditer(text), None]:
         yield from _prose(text[place : fence.start() if fence else len(text)])
         if fence:
-            yield Markdown(fence[0], code_theme="ansi_dark")
+            yield _code(fence[0])
             place = fence.end()
+
+
+def _code(fence: str) -> Text:
+    """Code as it stands: a line too long for the terminal is for the terminal to break."""
+    opening, *lines = fence.splitlines()[:-1]
+    code = textwrap.indent("\n".join(lines), "    ")
+    language = opening.strip("`~ ").partition(" ")[0] or "text"
+    return Syntax("", language, theme="ansi_dark", background_color="default").highlight(code)
 
 
 def _prose(text: str) -> Iterator[RenderableType]:

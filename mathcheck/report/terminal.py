@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,11 +36,19 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
+def put(screen: Console, part: RenderableType) -> None:
+    """Prints no wider than `WIDEST`; a plain text, such as code, keeps its own lines."""
+    if isinstance(part, Text):
+        screen.print(part, soft_wrap=True)
+    else:
+        screen.print(part, width=min(screen.width, WIDEST))
+
+
 def draw(screen: Console, *parts: RenderableType) -> None:
-    """Prints without the spaces that rich puts at the ends of lines, and no wider than `WIDEST`."""
+    """Prints without the spaces that rich puts at the ends of lines."""
     with screen.capture() as drawn:
         for part in parts:
-            screen.print(part, width=min(screen.width, WIDEST))
+            put(screen, part)
     screen.file.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
 
 
@@ -111,17 +120,16 @@ def progress(todo: Sequence[Task], *, quiet: bool = False) -> Iterator[Callable[
 
 
 def _headline(result: Result) -> str:
-    return f"{result.task.name}  {words(result.task.title)}" if result.evidence else f"proof of {result.task.name}"
+    return f"{result.task.name}  {readable(result.task.title)}" if result.evidence else f"proof of {result.task.name}"
 
 
 def _path(derivation: str) -> str:
     return derivation.replace(".", "/", 1)
 
 
-def words(title: str) -> str:
-    """The words of a title: what stands before a colon and a formula, or all of it, readable in a terminal."""
-    head, _, _ = title.partition(": $")
-    return readable(head)
+def formula(title: str, statement: str) -> str:
+    """What a statement says besides its title, readable in a terminal."""
+    return textwrap.shorten(readable(statement.removeprefix(title).lstrip(":. ")), 300, placeholder=" …")
 
 
 def table(report: Report, *, width: int, quiet: bool = False, verbose: bool = False) -> Table:
@@ -160,12 +168,19 @@ def table(report: Report, *, width: int, quiet: bool = False, verbose: bool = Fa
     return grid
 
 
+def _mark(status: Status) -> tuple[str, str]:
+    """Sign and style; a plain sign where the output has no other."""
+    sign, style = _MARKS[status]
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    return {"✓": "+", "✗": "x", "–": "-"}[sign] if plain else sign, style
+
+
 def _marked(status: Status, text: RenderableType, indent: int = 0) -> RenderableType:
     """A mark with a text beside it, whose later lines stand below its first."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=1)
     grid.add_column(ratio=1)
-    grid.add_row(Text(*_MARKS[status]), text)
+    grid.add_row(Text(*_mark(status)), text)
     return Padding(grid, (0, 0, 0, indent))
 
 
@@ -175,11 +190,12 @@ def _kinds(kinds: Sequence[Kind], brief: bool) -> str:
 
 def _add_claim(grid: Table, result: Result, evidence: Evidence, brief: bool, verbose: bool, dtypes: bool) -> None:
     title = Text(f"{result.task.attribute}: " if result.task.attribute else "", "dim")
-    title.append(readable(evidence.title) if verbose else words(evidence.title), "not dim")
+    title.append(readable(evidence.title), "not dim")
     if dtypes:
         title.append(f" ({evidence.dtype})")
     if verbose:
-        title.append("\n" + result.task.name)
+        said = formula(evidence.title, evidence.statement)
+        title.append("".join(f"\n{line}" for line in (said, result.task.name) if line))
     fates = evidence.applicable_mutants
     refuted = sum(fate == "refuted" for fate in fates.values())
     kinds = Text(_kinds(evidence.kinds, brief))
@@ -222,7 +238,7 @@ def failures(report: Report) -> list[str]:
     texts = []
     for result in report.results:
         if result.evidence is not None and result.failed:
-            texts.append(verdict(result, result.evidence))
+            texts.append(verdict(result, result.evidence, report.options))
         for step in result.steps:
             if step.error is not None:
                 texts.append(f"PROOF    {step.proof}, {step.heading}\n  {step.error}")
@@ -280,15 +296,17 @@ def show_judgement(report: Report, *, verbose: bool = False) -> None:
     for result in report.results:
         evidence = result.evidence
         if evidence is not None and result.failed:
-            _print_failure(screen, verdict(result, evidence))
+            _print_failure(screen, verdict(result, evidence, report.options))
     for result in report.results:
         evidence = result.evidence
         if evidence is None or result.failed:
             continue
-        title = readable(evidence.title) if verbose else words(evidence.title)
-        line = Text.assemble(_MARKS[evidence.status], " ", title)
+        title = readable(evidence.title)
+        line = Text.assemble(_mark(evidence.status), " ", title)
         line.append(f"   {evidence.reason}" if evidence.status is Status.SKIPPED else "   " + _figures(evidence), "dim")
         screen.print(line, soft_wrap=True)
+        if verbose and (said := formula(evidence.title, evidence.statement)):
+            screen.print(Text(f"    {said}"), soft_wrap=True)
     _print_closing(screen, report)
 
 
@@ -310,4 +328,4 @@ def _print_failure(screen: Console, text: str) -> None:
 
 def _print_closing(screen: Console, report: Report) -> None:
     style = {0: "bold green", 1: "bold red"}.get(report.exit_code, "bold yellow")
-    screen.print(Text(closing(report), style), soft_wrap=True)
+    screen.print(Text(closing(report), style), soft_wrap=not screen.is_terminal)

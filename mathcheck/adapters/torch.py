@@ -1,0 +1,213 @@
+r"""`torch.distributions` as subjects: its transforms are bijections, its normals have divergences."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Transform, constraints, kl_divergence, transforms
+from torch.distributions.utils import tril_matrix_to_vec
+
+from mathcheck import strategies
+from mathcheck.divergence.divergence import Divergence
+from mathcheck.flows.bijection import Bijection, Map, Points
+from mathcheck.probability.families import Normals
+from mathcheck.strategies import Interval
+
+Shape = tuple[int, ...]
+# Sizes to try along an event dimension: what a transform takes is found out by calling it.
+_SIZES = (3, 2, 4, 1, 5, 6, 7, 8, 9, 10)
+# How the constructors of torch call a spread of `Normals`.
+_SPREADS = {
+    "Normal": {"std": "scale"},
+    "MultivariateNormal": {"covariance": "covariance_matrix", "scale_tril": "scale_tril"},
+}
+
+
+def bijection(
+    transform: Any,
+    *,
+    event_shape: Shape | None = None,
+    domain: Interval | None = None,
+    reach: float = 10.0,
+    points: Points | None = None,
+) -> Bijection:
+    r"""A bijective `torch.distributions.Transform`.
+
+    The log-determinant is summed over those coordinates of an event that the transform counts as batch, as
+    `TransformedDistribution` does. A cache is never asked, since it answers $f^{-1}(f(x))$ with the very x that it was
+    given: every function gets a copy of its argument. Where f(x) has another shape than x, the codomain is left open.
+
+    Args:
+        transform: the map.
+        event_shape: of x; default the first that the transform takes, sizes of 3 before others.
+        domain: where to look for x; default the transform's own domain within `reach`.
+        reach: bounds the magnitude of the points and targets drawn.
+        points: strategy of x as in `Bijection`, for a domain that is no box.
+
+    Raises:
+        TypeError: if `transform` is no transform, or not bijective by its own account, or its domain is no box and
+            neither `domain` nor `points` is given.
+    """
+    if not isinstance(transform, Transform):
+        what = (
+            transform.__qualname__ if isinstance(transform, type) else f"an object of type {type(transform).__name__}"
+        )
+        raise TypeError(f"transform must be a torch.distributions.Transform, got {what}")
+    t: Any = transform
+    if not t.bijective:
+        raise TypeError(f"transform must be bijective, but {_name(t)}.bijective is False")
+    box, coordinates, dtype = domain or _box(t.domain, reach), _coordinates(t.codomain), _dtype(t)
+    if box is None and points is None:
+        raise TypeError(f"transform must have a box as its domain, got {t.domain}: give domain or points")
+    box = box or Interval(reach=reach)
+    shape = _event_shape(t, box, dtype) if event_shape is None else tuple(event_shape)
+    image = tuple(t.forward_shape(shape))
+    if coordinates is None and math.prod(image) != math.prod(shape):
+        raise TypeError(f"transform must keep the number of coordinates, but {_name(t)} makes {image} of {shape}")
+    summed = functools.partial(_summed, count=len(shape) - t.domain.event_dim)
+    return Bijection(
+        lambda x: t(x.clone()),
+        lambda y: t.inv(y.clone()),
+        lambda x: summed(t.log_abs_det_jacobian(x, t(x.clone()))),
+        shape,
+        lambda y: summed(t.inv.log_abs_det_jacobian(y, t.inv(y.clone()))),
+        domain=box, codomain=_box(t.codomain, reach) if image == shape else None,
+        batch_shapes=strategies.BATCH_SHAPES, coordinates=coordinates, points=points,
+        volume_preserving=_preserves_volume(t), dtype=dtype,
+    )  # fmt: skip
+
+
+def divergence(distribution: Any, domain: Normals | None = None) -> Divergence:
+    r"""`torch.distributions.Normal` or `MultivariateNormal`, or a pair of one of them, for q and p.
+
+    $\mathrm{KL}(q\,\|\,p)$ by `torch.distributions.kl_divergence`, summed over those coordinates that the distributions
+    count as batch.
+
+    Args:
+        distribution: a class, or a function (mean, spread) -> distribution; or a pair of these, for q and p.
+        domain: the family; default normals by mean and standard deviation for `Normal`, by mean and covariance for
+            `MultivariateNormal`. Needed with a function.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    pair = distribution if isinstance(distribution, tuple) and len(distribution) == 2 else (distribution, distribution)
+    spreads = [_SPREADS.get(make.__name__, {}) for make in pair if _is_distribution(make)]
+    domain = domain or (Normals(next(iter(spreads[0]))) if spreads and spreads[0] else None)
+    if domain is None or not all(map(callable, pair)) or not all(domain.spread in names for names in spreads):
+        expected = "torch.distributions.Normal, MultivariateNormal, or a function with a domain"
+        raise TypeError(f"distribution must be {expected}, got {distribution!r} with domain {domain}")
+    q_of, p_of = (_constructor(make, domain.spread) for make in pair)
+
+    def kl(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor) -> Tensor:
+        value = kl_divergence(q_of(mean_q, spread_q), p_of(mean_p, spread_p))
+        return _summed(value, value.ndim - mean_q.ndim + 1)
+
+    return Divergence(kl, domain, batch_shapes=strategies.BATCH_SHAPES)
+
+
+def _name(transform: Any) -> str:
+    return " ".join(str(transform).split())
+
+
+def _is_distribution(make: Any) -> bool:
+    return isinstance(make, type) and issubclass(make, Distribution)
+
+
+def _constructor(make: Callable[..., Any], spread: str) -> Callable[[Tensor, Tensor], Any]:
+    if not _is_distribution(make):
+        return make
+    return lambda mean, value: make(mean, **{_SPREADS[make.__name__][spread]: value})
+
+
+def _summed(value: Tensor, count: int) -> Tensor:
+    """The sum over the last `count` dimensions."""
+    return value.flatten(-count).sum(-1) if count > 0 else value
+
+
+def _event_shape(transform: Any, box: Interval, dtype: torch.dtype | None) -> Shape:
+    """The first shape of small sizes that the transform takes and gives back, in a batch too."""
+    inside = min(max(0.5, box.lower + 0.5), box.upper) if math.isfinite(box.lower) else min(0.5, box.upper - 0.5)
+    if math.isfinite(box.upper - box.lower):
+        inside = (box.lower + box.upper) / 2
+    least = transform.domain.event_dim
+    for rank in range(least, least + 3):
+        for shape in itertools.product(_SIZES, repeat=rank):
+            points = [torch.full((*batch, *shape), inside, dtype=dtype) for batch in ((), (2,))]
+            with contextlib.suppress(Exception):
+                if all(transform.inv(transform(x)).shape == x.shape for x in points):
+                    return shape
+    raise TypeError(
+        f"event_shape must be given: {_name(transform)} takes no event of sizes up to {max(_SIZES)} in a batch"
+    )
+
+
+def _unwrapped(constraint: Any) -> Any:
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    return constraint
+
+
+def _box(constraint: Any, reach: float) -> Interval | None:
+    """The interval that every coordinate lives in, None if there is no single one."""
+    constraint = _unwrapped(constraint)
+    if isinstance(constraint, (constraints.cat, constraints.stack)):
+        boxes = {_box(member, reach) for member in constraint.cseq}
+        return boxes.pop() if len(boxes) == 1 else None
+    ends = [getattr(constraint, name, end) for name, end in (("lower_bound", -math.inf), ("upper_bound", math.inf))]
+    bounded = ends != [-math.inf, math.inf]
+    if constraint is not constraints.real and (not bounded or constraint.is_discrete):
+        return None
+    found = [set(torch.as_tensor(end, dtype=torch.float64).flatten().tolist()) for end in ends]
+    if any(len(values) != 1 for values in found):
+        return None
+    lower, upper = (values.pop() for values in found)
+    return Interval(lower, upper, reach + max(abs(end) for end in (lower, upper, 0.0) if math.isfinite(end)))
+
+
+def _coordinates(codomain: Any) -> Map | None:
+    """What of f(x) varies freely where the image is a surface: the coordinates that torch's log-determinants are in."""
+    kind = _unwrapped(codomain)
+    if isinstance(kind, type(constraints.simplex)):
+        return lambda y: y[..., :-1]
+    if isinstance(kind, type(constraints.corr_cholesky)):
+        return lambda y: tril_matrix_to_vec(y, diag=-1)
+    if isinstance(kind, (type(constraints.lower_cholesky), type(constraints.positive_definite))):
+        return lambda y: tril_matrix_to_vec(y)
+    return None
+
+
+def _parts(transform: Any) -> list[Any]:
+    """The transforms that a transform is made of; empty where it is no combination of others."""
+    if isinstance(transform, transforms.ComposeTransform):
+        return list(transform.parts)
+    if isinstance(transform, (transforms.CatTransform, transforms.StackTransform)):
+        return list(transform.transforms)
+    if isinstance(transform, transforms.IndependentTransform):
+        return [transform.base_transform]
+    return [transform.inv] if isinstance(transform, transforms._InverseTransform) else []
+
+
+def _preserves_volume(transform: Any) -> bool:
+    """Whether every log-determinant is zero by design."""
+    if isinstance(transform, transforms.AffineTransform):
+        return bool((torch.as_tensor(transform.scale).abs() == 1).all())
+    parts = _parts(transform)
+    combined = bool(parts) or (isinstance(transform, transforms.ComposeTransform))
+    return isinstance(transform, transforms.ReshapeTransform) or (combined and all(map(_preserves_volume, parts)))
+
+
+def _dtype(transform: Any) -> torch.dtype | None:
+    """The dtype of the parameters, if they have one; single numbers, which fit every dtype, do not count."""
+    owners = [transform, getattr(transform, "distribution", None)]
+    tensors = [v for owner in owners if owner is not None for v in vars(owner).values() if isinstance(v, Tensor)]
+    found = {v.dtype for v in tensors if v.ndim and v.dtype.is_floating_point}
+    found |= {dtype for part in _parts(transform) if (dtype := _dtype(part)) is not None}
+    return found.pop() if len(found) == 1 else None
