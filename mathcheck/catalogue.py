@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import mathcheck
-from mathcheck.claim import Claim, Settings, laws, verify
+from mathcheck.claim import Claim, Settings, laws, proofs_folder, verify
 from mathcheck.evidence import Evidence
 
 TOPICS = ("linear", "convex", "probability", "divergence", "flows", "inference", "markov")
@@ -98,13 +98,6 @@ def _defined_in(module: ModuleType, name: str, value: object) -> bool:
 def derivations() -> tuple[str, ...]:
     """Names of the modules that have an entry, e.g. "divergence.gaussian_kl", in reading order."""
     return tuple(dict.fromkeys(entry.derivation for entry in entries()))
-
-
-def proofs_folder() -> Path:
-    """The folder of the proofs: beside the package in a checkout, inside it when installed."""
-    package = Path(mathcheck.__file__).parent
-    beside = package.parent / "proofs"
-    return beside if beside.is_dir() else package / "_proofs"
 
 
 def proofs() -> dict[str, Path]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -24,6 +25,13 @@ from mathcheck.search import Outcome, search
 Check = Callable[..., Iterator[Residual]]
 Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
 Mutant = Callable[[Any], Any]
+
+
+def proofs_folder() -> Path:
+    """The folder of the proofs: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    beside = package.parent / "proofs"
+    return beside if beside.is_dir() else package / "_proofs"
 
 
 @dataclass(frozen=True)
@@ -106,9 +114,10 @@ class Claim:
         return " ".join(text.split("Error bound:")[0].split())
 
     @property
-    def proof(self) -> str:
-        """Path of the proof that mirrors the claim's module."""
-        return f"proofs/{self.module.replace('.', '/')}.md"
+    def proof(self) -> str | None:
+        """Path of the proof that mirrors the claim's module, where there is one."""
+        path = f"{self.module.replace('.', '/')}.md"
+        return f"proofs/{path}" if (proofs_folder() / path).is_file() else None
 
     def residuals(self, subject: Any, *inputs: Any) -> list[Residual]:
         """Everything that the check compares at one input."""

@@ -98,21 +98,21 @@ def generators() -> st.SearchStrategy[torch.Generator]:
 def tensors(
     shape: tuple[int, ...], dtype: torch.dtype, elements: Interval | st.SearchStrategy[float] = real
 ) -> st.SearchStrategy[Tensor]:
-    """Tensors of one shape. Up to 24 entries are drawn one by one; larger ones repeat a drawn pool of 24 at random."""
+    """Tensors of one shape. Up to 12 entries are drawn one by one; larger ones repeat a drawn pool of 12 at random."""
     numbers = elements.elements(dtype) if isinstance(elements, Interval) else elements
     count = math.prod(shape)
 
     def build(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=dtype).reshape(shape)
 
-    if count <= 24:
+    if count <= 12:
         return st.lists(numbers, min_size=count, max_size=count).map(build)
 
     def spread(pool: list[float], seed: int) -> Tensor:
         index = torch.randint(len(pool), (count,), generator=torch.Generator().manual_seed(seed))
         return torch.tensor(pool, dtype=dtype)[index].reshape(shape)
 
-    return st.builds(spread, st.lists(numbers, min_size=1, max_size=24), st.integers(0, 2**31 - 1))
+    return st.builds(spread, st.lists(numbers, min_size=1, max_size=12), st.integers(0, 2**31 - 1))
 
 
 def batch_shapes() -> st.SearchStrategy[tuple[int, ...]]:

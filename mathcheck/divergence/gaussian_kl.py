@@ -19,81 +19,54 @@ from torch import Tensor
 from mathcheck.claim import claim
 from mathcheck.divergence import definition
 from mathcheck.divergence.divergence import Divergence
+from mathcheck.divergence.excess import exp_excess, log_excess
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
 from mathcheck.residual import Ball, Kind, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES
 
-# 1/2!, 1/3!, ...: the series of (e^d - 1 - d) / d^2, to 1e-17 for |d| <= 1/2.
-_EXP_TERMS = 14
-# 1/3, 1/5, ...: the series of (atanh(y) - y) / y^3, to 1e-17 for |y| <= 1/4.
-_ATANH_TERMS = 13
 
+class _CholeskyDivergence(torch.autograd.Function):
+    r"""`kl_cholesky` with its gradient in closed form, which keeps its accuracy where that through a solve cancels.
 
-def _horner(x: Tensor, coefficients: list[float]) -> Tensor:
-    value = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        value = value * x + coefficient
-    return value
-
-
-class _ExpExcess(torch.autograd.Function):
-    r"""$e^d - 1 - d$, relatively accurate for every d, with derivative $e^d - 1$."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(d: Tensor) -> Tensor:
-        coefficients, factorial = [], 1.0
-        for k in range(2, _EXP_TERMS + 2):
-            factorial *= k
-            coefficients.append(1 / factorial)
-        small = d.clamp(-0.5, 0.5)
-        return torch.where(d.abs() <= 0.5, small * small * _horner(small, coefficients), torch.expm1(d) - d)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (d,) = ctx.saved_tensors
-        return grad * torch.expm1(d)
-
-
-class _LogExcess(torch.autograd.Function):
-    r"""$x - \log(1 + x)$ for $x > -1$, relatively accurate for every x, with derivative $x / (1 + x)$.
-
-    Called with x and the ratio $1 + x$, which the caller knows without rounding error where x is close to -1.
+    With $M = L_p^{-1}L_q = I + N$, $z = L_p^{-1}(\mu_q - \mu_p)$ and $E = MM^\top - I$ the gradient is
+    $L_p^{-\top}z$ in $\mu_q$, $\mathrm{tril}(L_p^{-\top}N) + \mathrm{diag}(N_{ii}/L_{q,ii})$ in $L_q$ and
+    $-\mathrm{tril}(L_p^{-\top}(E + zz^\top))$ in $L_p$.
     """
 
-    generate_vmap_rule = True
+    @staticmethod
+    def forward(ctx: Any, mean_q: Tensor, lower_q: Tensor, mean_p: Tensor, lower_p: Tensor) -> Tensor:
+        eye = torch.eye(lower_p.shape[-1], dtype=lower_p.dtype, device=lower_p.device)
+        diagonal_p = lower_p.diagonal(dim1=-2, dim2=-1)
+        difference = lower_q - lower_p
+        # Near each other N is solved for, since I + N would swallow it; far apart M, since its small entries drown in N.
+        near = (difference.abs() / diagonal_p.unsqueeze(-1)).amax((-2, -1), keepdim=True) <= 0.5
+        columns = torch.cat([torch.where(near, difference, lower_q), (mean_q - mean_p).unsqueeze(-1)], -1)
+        solved = torch.linalg.solve_triangular(lower_p, columns, upper=False)
+        part, z = solved[..., :-1], solved[..., -1]
+        n, m = torch.where(near, part, part - eye), torch.where(near, part + eye, part)
+        excess = log_excess(n.diagonal(dim1=-2, dim2=-1), m.diagonal(dim1=-2, dim2=-1))
+        ctx.save_for_backward(n, m, z, lower_q, lower_p)
+        value: Tensor = (n.square().sum((-2, -1)) + z.square().sum(-1)) / 2 + excess.sum(-1)
+        return value
 
     @staticmethod
-    def forward(x: Tensor, ratio: Tensor) -> Tensor:
-        small = x.clamp(-0.4, 0.5)
-        y = small / (2 + small)
-        tail = _horner(y * y, [1 / (2 * k + 3) for k in range(_ATANH_TERMS)])
-        return torch.where((x >= -0.4) & (x <= 0.5), y * small - 2 * y * y * y * tail, x - ratio.log())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        x, ratio = ctx.saved_tensors
-        return grad * x / ratio, None
-
-
-def _exp_excess(d: Tensor) -> Tensor:
-    value: Tensor = _ExpExcess.apply(d)  # type: ignore[no-untyped-call]
-    return value
-
-
-def _log_excess(x: Tensor, ratio: Tensor) -> Tensor:
-    value: Tensor = _LogExcess.apply(x, ratio)  # type: ignore[no-untyped-call]
-    return value
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        n, m, z, lower_q, lower_p = ctx.saved_tensors
+        n_diagonal = n.diagonal(dim1=-2, dim2=-1)
+        e = m @ m.mT
+        strict = n.tril(-1)
+        e_diagonal = n_diagonal * (m.diagonal(dim1=-2, dim2=-1) + 1) + strict.square().sum(-1)
+        e = e - torch.diag_embed(e.diagonal(dim1=-2, dim2=-1) - e_diagonal)
+        columns = torch.cat([n, e + z.unsqueeze(-1) * z.unsqueeze(-2), z.unsqueeze(-1)], -1)
+        solved = torch.linalg.solve_triangular(lower_p.mT, columns, upper=True)
+        size = n.shape[-1]
+        of_q = solved[..., :size].tril() + torch.diag_embed(n_diagonal / lower_q.diagonal(dim1=-2, dim2=-1))
+        of_p = -solved[..., size : 2 * size].tril()
+        of_mean = solved[..., -1] * grad.unsqueeze(-1)
+        scale = grad[..., None, None]
+        return of_mean, of_q * scale, -of_mean, of_p * scale
 
 
 def _checked(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor, spread: str, rank: int) -> None:
@@ -137,7 +110,7 @@ def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_vari
         wide = kl_diagonal(*(t.double() for t in (mean_q, log_variance_q, mean_p, log_variance_p)))
         return wide.to(mean_q.dtype)
     shift = (mean_q - mean_p) * torch.exp(-log_variance_p / 2)
-    excess = _exp_excess(log_variance_q - log_variance_p)
+    excess = exp_excess(log_variance_q - log_variance_p)
     return (excess + shift * shift).sum(-1) / 2
 
 
@@ -153,7 +126,7 @@ def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril
         scale_tril_q, scale_tril_p: `(*batch, n, n)` lower triangular with positive diagonals.
 
     Returns:
-        `(*batch,)`, differentiable.
+        `(*batch,)`, differentiable once.
 
     Raises:
         TypeError, ValueError: for arguments of the wrong type, shape, dtype or device, or a diagonal that is not
@@ -164,14 +137,7 @@ def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril
         smallest = factor.detach().diagonal(dim1=-2, dim2=-1)
         if bool((smallest <= 0).any()):
             raise ValueError(f"{name} must have a positive diagonal, got {float(smallest.min())}")
-    lower_q, lower_p = scale_tril_q.tril(), scale_tril_p.tril()
-    columns = torch.cat([lower_q - lower_p, (mean_q - mean_p).unsqueeze(-1)], -1)
-    solved = torch.linalg.solve_triangular(lower_p, columns, upper=False)
-    n, shift = solved[..., :-1], solved[..., -1]
-    diagonal = n.diagonal(dim1=-2, dim2=-1)
-    ratio = lower_q.diagonal(dim1=-2, dim2=-1) / lower_p.diagonal(dim1=-2, dim2=-1)
-    excess = _log_excess(diagonal, ratio.detach())
-    value: Tensor = (n.square().sum((-2, -1)) + shift.square().sum(-1)) / 2 + excess.sum(-1)
+    value: Tensor = _CholeskyDivergence.apply(mean_q, scale_tril_q.tril(), mean_p, scale_tril_p.tril())  # type: ignore[no-untyped-call]
     return value
 
 
@@ -211,7 +177,7 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
         return far_value
     small = torch.where(near[..., None, None], (x + x.mT) / 2, torch.zeros_like(x))
     eigenvalues = torch.linalg.eigvalsh(small)
-    excess = _log_excess(eigenvalues, 1 + eigenvalues.detach())
+    excess = log_excess(eigenvalues, 1 + eigenvalues.detach())
     shift = torch.linalg.solve_triangular(lower_p, (mean_q - mean_p).unsqueeze(-1), upper=False).squeeze(-1)
     return torch.where(near, (excess.sum(-1) + shift.square().sum(-1)) / 2, far_value)
 

@@ -126,21 +126,27 @@ class Normals:
         return q, ((q[0].double() + steps * self._deviations(spread)).to(spread.dtype), spread)
 
     def _nudged(self, q: Parameters, ulps: float, seed: int) -> tuple[Parameters, Parameters]:
-        """A pair whose second member differs from the first by `ulps` units in the last place of random entries."""
+        """A pair whose second member differs from the first by about `ulps` units in the last place, entry by entry."""
         generator = torch.Generator().manual_seed(seed)
         eps = torch.finfo(q[0].dtype).eps
-        shift = min(ulps, 0.01 / eps) * eps
+        shift = min(ulps * eps, 0.01)
 
-        def nudge(t: Tensor) -> Tensor:
+        def nudge(t: Tensor, size: Tensor) -> Tensor:
             noise = torch.randint(-1, 2, t.shape, generator=generator)
-            return (t.double() * (1 + shift * noise)).to(t.dtype)
+            return (t.double() + shift * noise * size).to(t.dtype)
 
-        if self.spread == "covariance":
-            noise = torch.randint(-1, 2, q[1].shape, generator=generator)
-            # Scaling the whole matrix keeps it positive definite where a shift of single entries would not.
-            noise = noise.tril() + noise.tril(-1).mT if shift < eps**0.75 else noise[..., :1, :1]
-            return q, (nudge(q[0]), (q[1].double() * (1 + shift * noise)).to(q[1].dtype))
-        return q, (nudge(q[0]), nudge(q[1]))
+        # Where only the spreads differ, the divergence is smallest and a formula that cancels shows itself best.
+        same_mean = int(torch.randint(2, (), generator=generator))
+        # Entries of 0 move too, except in a matrix, whose triangle and definiteness must stay.
+        mean = q[0] if same_mean else nudge(q[0], q[0].double().abs().clamp(min=1.0))
+        if self.spread.startswith("log"):
+            return q, (mean, nudge(q[1], q[1].double().abs().clamp(min=1.0)))
+        if self.spread != "covariance":
+            return q, (mean, nudge(q[1], q[1].double()))
+        noise = torch.randint(-1, 2, q[1].shape, generator=generator)
+        # Scaling the whole matrix keeps it positive definite where a shift of single entries would not.
+        noise = noise.tril() + noise.tril(-1).mT if shift < eps**0.75 else noise[..., :1, :1]
+        return q, (mean, (q[1].double() * (1 + shift * noise)).to(q[1].dtype))
 
     def _deviations(self, spread: Tensor) -> Tensor:
         """Standard deviation of each coordinate `(*batch, n)` in float64."""

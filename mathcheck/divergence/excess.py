@@ -1,0 +1,104 @@
+r"""Two convex functions with a double zero, without the cancellation of their formulas: $e^d - 1 - d$ and $x - \log(1+x)$.
+
+They are what remains of a divergence when its linear part is taken off: about half the square of a small argument, so that
+the formulas as they stand lose every digit once the argument is below the root of the rounding unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# 1/2!, 1/3!, ...: the series of (e^d - 1 - d) / d^2, to 1e-17 for |d| <= 1/2.
+_EXP_TERMS = 14
+# 1/3, 1/5, ...: the series of (atanh(y) - y) / y^3, to 1e-17 for |y| <= 1/4.
+_ATANH_TERMS = 13
+
+
+def _horner(x: Tensor, coefficients: list[float]) -> Tensor:
+    value = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value
+
+
+class _ExpExcess(torch.autograd.Function):
+    r"""$e^d - 1 - d$, relatively accurate for every d, with derivative $e^d - 1$."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(d: Tensor) -> Tensor:
+        coefficients, factorial = [], 1.0
+        for k in range(2, _EXP_TERMS + 2):
+            factorial *= k
+            coefficients.append(1 / factorial)
+        small = d.clamp(-0.5, 0.5)
+        return torch.where(d.abs() <= 0.5, small * small * _horner(small, coefficients), torch.expm1(d) - d)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (d,) = ctx.saved_tensors
+        return grad * torch.expm1(d)
+
+
+class _LogExcess(torch.autograd.Function):
+    r"""$x - \log(1 + x)$ for $x > -1$, relatively accurate for every x, with derivative $x / (1 + x)$.
+
+    Called with x and the ratio $1 + x$, which the caller knows without rounding error where x is close to -1.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, ratio: Tensor) -> Tensor:
+        small = x.clamp(-0.4, 0.5)
+        y = small / (2 + small)
+        tail = _horner(y * y, [1 / (2 * k + 3) for k in range(_ATANH_TERMS)])
+        return torch.where((x >= -0.4) & (x <= 0.5), y * small - 2 * y * y * y * tail, x - ratio.log())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, ratio = ctx.saved_tensors
+        return grad * x / ratio, None
+
+
+def exp_excess(d: Tensor) -> Tensor:
+    r"""$e^d - 1 - d \ge 0$, to a few units in the last place for every d; its derivative is $e^d - 1$.
+
+    A power series up to $\lvert d\rvert = 1/2$; beyond, nothing cancels.
+
+    Args:
+        d: any shape, floating.
+
+    Returns:
+        The shape of `d`.
+    """
+    value: Tensor = _ExpExcess.apply(d)  # type: ignore[no-untyped-call]
+    return value
+
+
+def log_excess(x: Tensor, ratio: Tensor) -> Tensor:
+    r"""$x - \log(1 + x) \ge 0$ for $x > -1$, to a few units in the last place; its derivative is $x/(1 + x)$.
+
+    With $y = x/(2 + x)$ it is $xy - 2(y^3/3 + y^5/5 + \dots)$, used for x in [-0.4, 0.5]; beyond, nothing cancels.
+
+    Args:
+        x: any shape, floating, above -1.
+        ratio: $1 + x$, which the caller knows without rounding error where x is close to -1; it is a constant to autograd.
+
+    Returns:
+        The shape of `x`.
+    """
+    value: Tensor = _LogExcess.apply(x, ratio)  # type: ignore[no-untyped-call]
+    return value
