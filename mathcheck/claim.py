@@ -42,11 +42,13 @@ class Settings:
         examples: inputs to try a claim; `None` leaves it to the claim.
         seed: of the search; the same seed gives the same verdict.
         timeout: seconds that one call of a subject's function may take.
+        shrink: whether a counterexample is made as small as it gets.
     """
 
     examples: int | None = None
     seed: int = 0
     timeout: float = 10.0
+    shrink: bool = True
 
     def __post_init__(self) -> None:
         if self.examples is not None and self.examples < 1:
@@ -168,8 +170,10 @@ class Claim:
         """
         if mutant not in self.mutants:
             raise ValueError(f"{self.name} has no mutant {mutant!r}, expected one of {sorted(self.mutants)}")
+        settings = dataclasses.replace(_defaults.get() or Settings(), shrink=False)
         with recording():
-            evidence = verify(dataclasses.replace(self, mutants={}), self.mutants[mutant](self.reference))
+            bare = dataclasses.replace(self, mutants={}, repairs={})
+            evidence = verify(bare, self.mutants[mutant](self.reference), settings=settings)
         ok = evidence.status is Status.REFUTED
         return _insist(_record(dataclasses.replace(
             evidence, claim=f"{self.name}:refutes", title=f"refuted when {mutant}", subject=f"when {mutant}",
@@ -264,7 +268,7 @@ def verify(
             claim.check, candidate, strategy, examples=examples, seed=settings.seed, device=device, shrink=shrink
         )
 
-    outcome = run(protected, shrink=True)
+    outcome = run(protected, shrink=settings.shrink)
     status, mutants, diagnosis = outcome.status, {}, None
     if status is Status.HOLDS:
         mutants = {title: _fate(mutate, protected, run) for title, mutate in claim.mutants.items()}

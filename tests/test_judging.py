@@ -27,8 +27,8 @@ QUICK = Settings(examples=40)
 
 
 def textbook_kl(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
-    ratio = (log_variance_q - log_variance_p).exp()
-    return 0.5 * (ratio - 1 - ratio.log() + (mean_q - mean_p) ** 2 / log_variance_p.exp()).sum(-1)
+    log_ratio = log_variance_q - log_variance_p
+    return 0.5 * (log_ratio.exp() - 1 - log_ratio + (mean_q - mean_p) ** 2 / log_variance_p.exp()).sum(-1)
 
 
 def naive_smooth_max(x: Tensor, beta: float) -> Tensor:

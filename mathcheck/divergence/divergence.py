@@ -133,7 +133,7 @@ def _values(kl: Divergence, q: Parameters, p: Parameters) -> Tensor:
     return kl.divergence(*q, *p)
 
 
-@claim(given=_pairs, mutants=_SIGN, repairs=_REPAIRS, examples=400)
+@claim(given=_pairs, mutants=_SIGN, repairs=_REPAIRS, examples=200)
 def never_negative(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
     r"""A divergence is never negative, to the last bit: $\mathrm{KL}(q\,\|\,p) \ge 0$.
 

@@ -6,37 +6,43 @@ the formulas as they stand lose every digit once the argument is below the root 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# 1/2!, 1/3!, ...: the series of (e^d - 1 - d) / d^2, to 1e-17 for |d| <= 1/2.
-_EXP_TERMS = 14
-# 1/3, 1/5, ...: the series of (atanh(y) - y) / y^3, to 1e-17 for |y| <= 1/4.
-_ATANH_TERMS = 13
+# Terms of the series below that leave less than half a rounding unit at the end of their range, by dtype.
+_EXP_TERMS = {torch.float64: 13, torch.float32: 7}
+_ATANH_TERMS = {torch.float64: 13, torch.float32: 6}
 
 
-def _horner(x: Tensor, coefficients: list[float]) -> Tensor:
+def _series(x: Tensor, coefficients: list[float]) -> Tensor:
+    r"""$c_0 + c_1 x + c_2 x^2 + \dots$ by Horner's rule, in place."""
     value = torch.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
-        value = value * x + coefficient
+        value.mul_(x).add_(coefficient)
     return value
 
 
-class _ExpExcess(torch.autograd.Function):
-    r"""$e^d - 1 - d$, relatively accurate for every d, with derivative $e^d - 1$."""
+def _half_exp_excess(d: Tensor) -> Tensor:
+    terms = _EXP_TERMS.get(d.dtype, 13)
+    small = d.clamp(-0.5, 0.5)
+    series = _series(small, [0.5 / math.factorial(k) for k in range(2, terms + 2)]).mul_(small).mul_(small)
+    half = d / 2
+    root = torch.expm1(half)
+    # (e^d - 1) / 2 through e^(d/2), which stays finite wherever the half is.
+    return torch.where(d.abs() <= 0.5, series, (root + 2).mul_(root.div_(2)).sub_(half))
+
+
+class _HalfExpExcess(torch.autograd.Function):
+    r"""$(e^d - 1 - d)/2$, relatively accurate for every d, with derivative $(e^d - 1)/2$."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(d: Tensor) -> Tensor:
-        coefficients, factorial = [], 1.0
-        for k in range(2, _EXP_TERMS + 2):
-            factorial *= k
-            coefficients.append(1 / factorial)
-        small = d.clamp(-0.5, 0.5)
-        return torch.where(d.abs() <= 0.5, small * small * _horner(small, coefficients), torch.expm1(d) - d)
+        return _half_exp_excess(d)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -45,7 +51,7 @@ class _ExpExcess(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (d,) = ctx.saved_tensors
-        return grad * torch.expm1(d)
+        return grad * torch.expm1(d) / 2
 
 
 class _LogExcess(torch.autograd.Function):
@@ -60,7 +66,7 @@ class _LogExcess(torch.autograd.Function):
     def forward(x: Tensor, ratio: Tensor) -> Tensor:
         small = x.clamp(-0.4, 0.5)
         y = small / (2 + small)
-        tail = _horner(y * y, [1 / (2 * k + 3) for k in range(_ATANH_TERMS)])
+        tail = _series(y * y, [1 / (2 * k + 3) for k in range(_ATANH_TERMS.get(x.dtype, 13))])
         return torch.where((x >= -0.4) & (x <= 0.5), y * small - 2 * y * y * y * tail, x - ratio.log())
 
     @staticmethod
@@ -73,10 +79,11 @@ class _LogExcess(torch.autograd.Function):
         return grad * x / ratio, None
 
 
-def exp_excess(d: Tensor) -> Tensor:
-    r"""$e^d - 1 - d \ge 0$, to a few units in the last place for every d; its derivative is $e^d - 1$.
+def half_exp_excess(d: Tensor) -> Tensor:
+    r"""$\tfrac12(e^d - 1 - d) \ge 0$, to a few units in the last place for every d; its derivative is $(e^d - 1)/2$.
 
-    A power series up to $\lvert d\rvert = 1/2$; beyond, nothing cancels.
+    A power series up to $\lvert d\rvert = 1/2$; beyond, nothing cancels. The half, which divergences are made of, is finite
+    for larger d than the whole.
 
     Args:
         d: any shape, floating.
@@ -84,7 +91,7 @@ def exp_excess(d: Tensor) -> Tensor:
     Returns:
         The shape of `d`.
     """
-    value: Tensor = _ExpExcess.apply(d)  # type: ignore[no-untyped-call]
+    value: Tensor = _HalfExpExcess.apply(d)  # type: ignore[no-untyped-call]
     return value
 
 

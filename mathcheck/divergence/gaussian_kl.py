@@ -19,11 +19,57 @@ from torch import Tensor
 from mathcheck.claim import claim
 from mathcheck.divergence import definition
 from mathcheck.divergence.divergence import Divergence
-from mathcheck.divergence.excess import exp_excess, log_excess
+from mathcheck.divergence.excess import half_exp_excess, log_excess
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
 from mathcheck.residual import Ball, Kind, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES
+
+# Numbers worked on at a time: few enough to stay in the cache, enough to hide the calls.
+_BLOCK = 2**15
+
+
+class _DiagonalDivergence(torch.autograd.Function):
+    r"""`kl_diagonal` and its gradient, block by block of rows.
+
+    With $d = \ell_q - \ell_p$ and $w = (\mu_q - \mu_p)\,e^{-\ell_p}$ the gradient is w in $\mu_q$, $-w$ in $\mu_p$,
+    $(e^d - 1)/2$ in $\ell_q$ and $-(e^d - 1 + (\mu_q - \mu_p)\,w)/2$ in $\ell_p$.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean_q: Tensor, log_q: Tensor, mean_p: Tensor, log_p: Tensor) -> Tensor:
+        ctx.save_for_backward(mean_q, log_q, mean_p, log_p)
+        rows = [t.reshape(-1, t.shape[-1]) for t in (mean_q, log_q, mean_p, log_p)]
+        value = rows[0].new_empty(rows[0].shape[0])
+        for m, lv, a, lw, out in zip(*(_blocks(t, mean_q.shape[-1]) for t in (*rows, value)), strict=True):
+            # Half of the exponent at a time: e^(-l/2) alone leaves the dtype's range earlier than the divergence does.
+            root = torch.exp(lw / -4)
+            shift = (m - a).mul_(root).mul_(root)
+            torch.sum(half_exp_excess(lv - lw).add_((shift / 2).mul_(shift)), -1, out=out)
+        return value.reshape(mean_q.shape[:-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        saved = ctx.saved_tensors
+        n = saved[0].shape[-1]
+        rows = [t.reshape(-1, n) for t in saved]
+        mean, of_q, of_p = (torch.empty_like(rows[0]) for _ in range(3))
+        parts = zip(*(_blocks(t, n) for t in (*rows, grad.reshape(-1), mean, of_q, of_p)), strict=True)
+        for m, lv, a, lw, g, mean_out, q_out, p_out in parts:
+            g = g.unsqueeze(-1)
+            root = torch.exp(lw / -4)
+            shift = (m - a).mul_(root).mul_(root)
+            torch.mul(shift, root, out=mean_out).mul_(root).mul_(g)
+            torch.expm1(lv - lw, out=q_out)
+            torch.mul(shift, shift, out=p_out).add_(q_out).mul_(g / -2)
+            q_out.mul_(g / 2)
+        mean, of_q, of_p = (t.reshape(saved[0].shape) for t in (mean, of_q, of_p))
+        return mean, of_q, -mean, of_p
+
+
+def _blocks(t: Tensor, n: int) -> tuple[Tensor, ...]:
+    return t.split(max(1, _BLOCK // n))
 
 
 class _CholeskyDivergence(torch.autograd.Function):
@@ -47,7 +93,8 @@ class _CholeskyDivergence(torch.autograd.Function):
         n, m = torch.where(near, part, part - eye), torch.where(near, part + eye, part)
         excess = log_excess(n.diagonal(dim1=-2, dim2=-1), m.diagonal(dim1=-2, dim2=-1))
         ctx.save_for_backward(n, m, z, lower_q, lower_p)
-        value: Tensor = (n.square().sum((-2, -1)) + z.square().sum(-1)) / 2 + excess.sum(-1)
+        # Halved before it is squared: the sum of squares may overflow where its half does not.
+        value: Tensor = (n / 2 * n).sum((-2, -1)) + (z / 2 * z).sum(-1) + excess.sum(-1)
         return value
 
     @staticmethod
@@ -99,19 +146,14 @@ def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_vari
         mean_p, log_variance_p: `(*batch, n)`.
 
     Returns:
-        `(*batch,)`, differentiable; infinite where the true value exceeds the dtype's largest number.
+        `(*batch,)`, differentiable once; infinite where the true value exceeds the dtype's largest number.
 
     Raises:
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
     """
     _checked(mean_q, log_variance_q, mean_p, log_variance_p, "log_variance", 1)
-    if mean_q.dtype != torch.float64:
-        # exp(-l/2) of float32 log-variances beyond +-177 leaves float32, though the divergence need not.
-        wide = kl_diagonal(*(t.double() for t in (mean_q, log_variance_q, mean_p, log_variance_p)))
-        return wide.to(mean_q.dtype)
-    shift = (mean_q - mean_p) * torch.exp(-log_variance_p / 2)
-    excess = exp_excess(log_variance_q - log_variance_p)
-    return (excess + shift * shift).sum(-1) / 2
+    value: Tensor = _DiagonalDivergence.apply(mean_q, log_variance_q, mean_p, log_variance_p)  # type: ignore[no-untyped-call]
+    return value
 
 
 def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril_p: Tensor) -> Tensor:
@@ -145,8 +187,9 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
     r"""$\tfrac12\big[\sum_i(\xi_i - \log(1+\xi_i)) + \lVert L_p^{-1}(\mu_q-\mu_p)\rVert^2\big]$.
 
     $\mathrm{KL}(q\,\|\,p)$ of normals with full covariances, in nats; $\xi_i$ are the eigenvalues of
-    $X = L_p^{-1}(\Sigma_q - \Sigma_p)L_p^{-\top}$. That form is used where $\lVert X\rVert_F \le 1/2$; further apart the
-    Cholesky factors themselves are compared, as in `kl_cholesky`, since small eigenvalues drown in large ones.
+    $X = L_p^{-1}(\Sigma_q - \Sigma_p)L_p^{-\top}$. That form is used where the covariances agree to a hundredth and
+    $\lVert X\rVert_F \le 1/2$, since it starts from their exact difference; further apart the Cholesky factors are
+    compared, as in `kl_cholesky`, since small eigenvalues drown in large ones.
 
     Args:
         mean_q, mean_p: `(*batch, n)`.
@@ -167,19 +210,26 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
             raise ValueError(f"{name} must be positive definite; a leading minor of order {int(info.max())} is not")
         factors.append(factor)
     lower_q, lower_p = factors
-    difference = covariance_q - covariance_p
-    difference = difference.tril() + difference.tril(-1).mT
-    half = torch.linalg.solve_triangular(lower_p, difference, upper=False)
+    value = kl_cholesky(mean_q, lower_q, mean_p, lower_p)
+    difference = covariance_q.tril() - covariance_p.tril()
+    roots = covariance_p.diagonal(dim1=-2, dim2=-1).sqrt()
+    close = (difference.abs() <= 0.01 * roots.unsqueeze(-1) * roots.unsqueeze(-2)).all(-1).all(-1)
+    if not bool(close.any()):
+        return value
+    rows = (mean_q - mean_p)[close], difference[close], lower_p[close]
+    return value.masked_scatter(close, torch.where(*_nearly_equal(*rows), value[close]))
+
+
+def _nearly_equal(shift: Tensor, difference: Tensor, lower_p: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the eigenvalue form of `kl_full` applies, and its value; the difference is lower triangular."""
+    symmetric = difference + difference.tril(-1).mT
+    half = torch.linalg.solve_triangular(lower_p, symmetric, upper=False)
     x = torch.linalg.solve_triangular(lower_p, half.mT, upper=False)
     near = torch.linalg.matrix_norm(x.detach()) <= 0.5
-    far_value = kl_cholesky(mean_q, lower_q, mean_p, lower_p)
-    if not bool(near.any()):
-        return far_value
-    small = torch.where(near[..., None, None], (x + x.mT) / 2, torch.zeros_like(x))
-    eigenvalues = torch.linalg.eigvalsh(small)
+    eigenvalues = torch.linalg.eigvalsh(torch.where(near[..., None, None], (x + x.mT) / 2, torch.zeros_like(x)))
+    z = torch.linalg.solve_triangular(lower_p, shift.unsqueeze(-1), upper=False).squeeze(-1)
     excess = log_excess(eigenvalues, 1 + eigenvalues.detach())
-    shift = torch.linalg.solve_triangular(lower_p, (mean_q - mean_p).unsqueeze(-1), upper=False).squeeze(-1)
-    return torch.where(near, (excess.sum(-1) + shift.square().sum(-1)) / 2, far_value)
+    return near, excess.sum(-1) / 2 + (z / 2 * z).sum(-1)
 
 
 def kl_monte_carlo(
