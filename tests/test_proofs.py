@@ -118,7 +118,9 @@ def test_a_proof_without_steps_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_runs_after_a_failure_is_kept(tmp_path: Path) -> None:
-    body = STEP.format(sum=3) + "\n## Step 2. Go on\n\n```python\n@theorem.step\ndef on():\n    yield exactly(1, 1)\n```\n"
+    body = (
+        STEP.format(sum=3) + "\n## Step 2. Go on\n\n```python\n@theorem.step\ndef on():\n    yield exactly(1, 1)\n```\n"
+    )
     first, second = proofs.run(_write(tmp_path, body))
     assert not first.holds
     assert second.holds

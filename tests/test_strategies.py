@@ -21,7 +21,9 @@ INTERVALS = [strategies.real, strategies.positive, strategies.unit_interval, Int
 
 @QUIET
 @given(st.data(), DTYPES, st.sampled_from(INTERVALS))
-def test_intervals_are_open_and_exact_in_their_dtype(data: st.DataObject, dtype: torch.dtype, interval: Interval) -> None:
+def test_intervals_are_open_and_exact_in_their_dtype(
+    data: st.DataObject, dtype: torch.dtype, interval: Interval
+) -> None:
     x = data.draw(interval.elements(dtype))
     assert interval.lower < x < interval.upper
     assert abs(x) <= interval.reach

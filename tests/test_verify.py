@@ -211,7 +211,10 @@ def _hangs(x: Tensor) -> Tensor:
         (lambda x: x.nonsense(), "raised AttributeError"),
         (lambda x: x.reshape(17), "raised RuntimeError"),
         (_hangs, "did not return within 0.2 s"),
-        (lambda x: torch.rand(2, dtype=x.dtype) * 0 + x * x + (1 if time.perf_counter_ns() % 2 else 0), "different answers"),
+        (
+            lambda x: torch.rand(2, dtype=x.dtype) * 0 + x * x + (1 if time.perf_counter_ns() % 2 else 0),
+            "different answers",
+        ),
     ],
 )
 def test_a_subject_that_misbehaves_is_reported(function: Callable[[Tensor], Tensor], complaint: str) -> None:
