@@ -107,7 +107,7 @@ def main() -> None:
     help="Of the search; the same seed, the same verdict.",
 )
 @click.option("--examples", type=click.IntRange(1), help="Inputs to try each claim on.  [default: the claim's own]")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes to use.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core, where that pays]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JSON report.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
@@ -122,7 +122,7 @@ def verify_command(
     device: str,
     seed: int,
     examples: int | None,
-    workers: int,
+    workers: int | None,
     json_path: Path | None,
     junit_path: Path | None,
     fail_fast: bool,
@@ -144,7 +144,7 @@ def verify_command(
         raise click.UsageError("-v and -q exclude each other")
     if judged is not None and names:
         raise click.UsageError("NAME selects from the catalogue; with --as, select laws with -k")
-    if judged is not None and workers > 1:
+    if judged is not None and workers is not None and workers > 1:
         raise click.UsageError("--workers is for the catalogue; --as runs in one process")
     keep = _filter(words or "")
     _check_files(json_path, junit_path)
@@ -159,7 +159,7 @@ def verify_command(
     if judged is None:
         chosen = _select(names)
         todo = run.tasks(lambda name: chosen(name) and keep(name), dtypes=dtypes, with_proofs=not no_proofs)
-        results = run.run(todo, options, workers=workers)
+        results = run.run(todo, options, workers=workers or _worth(len(todo)))
     else:
         todo, results = _judge(*judged, keep, dtypes, options)
     noun = "derivation" if judged is None else "subject"
@@ -172,6 +172,14 @@ def verify_command(
         else:
             terminal.show_judgement(report, verbose=verbose)
     return report.exit_code
+
+
+def _worth(tasks: int) -> int:
+    """Processes that pay for their start, a few seconds each."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, tasks // 8))
 
 
 def _collect(
