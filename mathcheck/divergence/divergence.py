@@ -310,16 +310,13 @@ def finite_wherever_the_true_value_is(kl: Divergence, q: Parameters, p: Paramete
 
     $\lvert\mathrm{KL}(q\,\|\,p)\rvert < \infty$ at log-variances up to 600 in double, 80 in single precision.
 
-    Error bound: as in `equals_the_definition`; a true value above the largest float may come back as infinity.
+    Error bound: 8 roundings of the largest float: what is asked here is a number, `equals_the_definition` asks which.
+    A true value above the largest float may come back as infinity.
     """
     if not kl.domain.near_equal:
         raise NotImplementedError("the domain is restricted to members that lie well apart")
-    yield close(
-        _values(kl, q, p),
-        definition.kl(kl.domain, q, p),
-        scale=definition.sensitivity(kl.domain, q, p),
-        what="KL(q, p)",
-    )
+    value = _values(kl, q, p)
+    yield close(value, definition.kl(kl.domain, q, p), scale=torch.finfo(value.dtype).max, what="KL(q, p)")
 
 
 def check_divergence(

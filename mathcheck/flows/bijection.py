@@ -153,7 +153,7 @@ def _rows(b: Bijection, function: Map, x: Tensor) -> Tensor:
 def _row(b: Bijection, function: Map, x: Tensor) -> Tensor:
     """`function` of one event, in the smallest batch that the subject takes."""
     batch = min(b.batch_shapes, key=lambda shape: (math.prod(shape), len(shape)))
-    value = function(x.expand(*batch, *x.shape))
+    value = function(x.expand((*batch, *x.shape)))
     for _ in batch:
         value = value[0] if value.ndim else value
     return value
