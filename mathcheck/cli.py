@@ -321,6 +321,24 @@ def list_command(names: tuple[str, ...], verbose: bool) -> int:
     return 0
 
 
+@main.command("pages")
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
+              help="The checkout whose pages are written.")  # fmt: skip
+def pages_command(report: Path, root: Path) -> int:
+    """Regenerate the README's table of derivations and proofs/README.md from what `verify --json` found."""
+    from mathcheck import catalogue
+    from mathcheck.report import json_file, pages
+
+    try:
+        written = pages.write(json_file.read(report), catalogue.proofs(), root)
+    except (OSError, ValueError) as error:
+        raise _Usage(str(error)) from error
+    for path in written:
+        click.echo(f"wrote {path}")
+    return 0
+
+
 @main.command("show")
 @click.argument("name")
 def show_command(name: str) -> int:

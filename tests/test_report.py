@@ -292,3 +292,32 @@ def test_formulas_are_set_in_unicode(latex: str, text: str) -> None:
 
 def test_only_formulas_are_set() -> None:
     assert readable(r"costs \$5, $x_1$ and $`x_2`$: $$x_3$$ \le") == r"costs \$5, x₁ and x₂: x₃ \le"
+
+
+def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
+    from mathcheck.report import pages
+
+    proof = tmp_path / "proofs" / "toy" / "halves.md"
+    proof.parent.mkdir(parents=True)
+    proof.write_text("# Halving\n\n## What the notes say\n\nThey say a third.\n\n```python\nx\n```\n\n## Step 1. Go\n")
+    (tmp_path / "README.md").write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n")
+    claim = {
+        "derivation": "toy.halves",
+        "status": "holds",
+        "kinds": ["exact"],
+        "mutants": {"a": "refuted", "b": "not applicable"},
+    }
+    step = {"proof": "toy.halves", "holds": True, "evidence": [{"kinds": ["enclosed"]}]}
+    report = {"claims": [claim], "proof_steps": [step], "torch": "2", "dtype": "float64", "seed": 0,
+              "summary": {"claims": {"holds": 1}, "mutants_refuted": 1, "proof_steps_held": 1}}  # fmt: skip
+    pages.write(report, {"toy.halves": proof}, tmp_path)
+    readme = (tmp_path / "README.md").read_text()
+    assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
+    assert readme.startswith("before\n")
+    assert readme.endswith("after\n")
+    assert "old" not in readme
+    page = (tmp_path / "proofs" / "README.md").read_text()
+    assert "They say a third." in page
+    assert "```" not in page
+    with pytest.raises(ValueError, match="marks"):
+        pages.replace_between(proof, "text")

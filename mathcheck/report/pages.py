@@ -1,0 +1,104 @@
+"""The generated parts of README.md and proofs/README.md: what `verify` found, and what the source notes say otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mathcheck.report.files import write_whole
+from mathcheck.residual import Kind
+
+BEGIN, END = "<!-- begin: made by `mathcheck pages` -->", "<!-- end: made by `mathcheck pages` -->"
+
+
+def derivation_table(report: Mapping[str, Any], proofs: Mapping[str, Path]) -> str:
+    """The README's table: for each derivation its theorem's title, proof, kinds of evidence, mutants, proof steps.
+
+    Args:
+        report: what `json_file.read` returns.
+        proofs: derivation -> proof.
+    """
+    lines = [
+        "| derivation | proof | claims | evidence | wrong versions refuted | proof steps |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, path in proofs.items():
+        claims = [c for c in report["claims"] if c["derivation"] == name and c["status"] == "holds"]
+        steps = [s for s in report["proof_steps"] if s["proof"] == name]
+        found = {kind for c in claims for kind in c["kinds"]}
+        found |= {kind for step in steps for evidence in step["evidence"] for kind in evidence["kinds"]}
+        kinds = ", ".join(str(kind) for kind in Kind if kind in found)
+        fates = [fate for c in claims for fate in c["mutants"].values() if fate != "not applicable"]
+        mutants = f"{fates.count('refuted')} of {len(fates)}" if fates else ""
+        held = f"{sum(step['holds'] for step in steps)} of {len(steps)}"
+        place = name.replace(".", "/")
+        link = f"[{place}](proofs/{place}.md)"
+        lines.append(f"| {_title(path)} | {link} | {len(claims) or ''} | {kinds} | {mutants} | {held} |")
+    summary = report["summary"]
+    lines.append(
+        f"\n{len(proofs)} proofs, {summary['claims'].get('holds', 0)} claims that hold, {summary['mutants_refuted']} wrong "
+        f"versions refuted, {summary['proof_steps_held']} proof steps; {report['dtype']}, seed {report['seed']}, torch "
+        f"{report['torch']}."
+    )
+    return "\n".join(lines)
+
+
+def proofs_page(proofs: Mapping[str, Path]) -> str:
+    """proofs/README.md: the proofs in reading order, and the errata of the source notes."""
+    lines = ["# The proofs, in reading order"]
+    lines += ["", "Every proof runs: `mathcheck verify NAME` executes its steps, `mathcheck show NAME` prints it."]
+    for topic in dict.fromkeys(name.split(".")[0] for name in proofs):
+        lines += ["", f"## {topic.capitalize()}", ""]
+        lines += [f"- {_link(name, path)}" for name, path in proofs.items() if name.split(".")[0] == topic]
+    lines += ["", "## What the source notes say, and what is true"]
+    lines += [
+        "",
+        "The derivations come from five sets of course notes. Where those are wrong, or right with a gap, the",
+    ]
+    lines += ["proof says so, beside a block that refutes their version when it is run."]
+    for name, path in proofs.items():
+        said = _what_the_notes_say(path)
+        if said:
+            lines += ["", f"### {_link(name, path, '#what-the-notes-say')}", "", said]
+    return "\n".join(lines) + "\n"
+
+
+def _link(name: str, path: Path, anchor: str = "") -> str:
+    return f"[{_title(path)}]({name.replace('.', '/')}.md{anchor})"
+
+
+def _title(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").strip()
+
+
+def _what_the_notes_say(path: Path) -> str:
+    """The prose of that section, without its code."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r"^## What the notes say$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        return ""
+    prose = re.sub(r"^```.*?^```$", "", found[1], flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"\n{3,}", "\n\n", prose).strip()
+
+
+def replace_between(path: Path, text: str) -> None:
+    """Puts `text` between the two marks of a Markdown file.
+
+    Raises:
+        ValueError: if the file lacks a mark.
+    """
+    content = path.read_text(encoding="utf-8")
+    if content.count(BEGIN) != 1 or content.count(END) != 1:
+        raise ValueError(f"{path} must hold the marks {BEGIN!r} and {END!r} once each")
+    before, rest = content.split(BEGIN)
+    write_whole(path, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+def write(report: Mapping[str, Any], proofs: Mapping[str, Path], root: Path) -> Sequence[Path]:
+    """Regenerates both pages below `root`; returns their paths."""
+    readme, page = root / "README.md", root / "proofs" / "README.md"
+    replace_between(readme, derivation_table(report, proofs))
+    write_whole(page, proofs_page(proofs))
+    return readme, page
