@@ -300,7 +300,7 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     proof = tmp_path / "proofs" / "toy" / "halves.md"
     proof.parent.mkdir(parents=True)
     proof.write_text("# Halving\n\n## What the notes say\n\nThey say a third.\n\n```python\nx\n```\n\n## Step 1. Go\n")
-    (tmp_path / "README.md").write_text(f"before\n{pages.BEGIN}\nold\n{pages.END}\nafter\n")
+    (tmp_path / "README.md").write_text(f"before\n{pages.BEGIN}\nSTALE\n{pages.END}\nafter\n")
     claim = {
         "derivation": "toy.halves",
         "status": "holds",
@@ -315,7 +315,7 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
     assert readme.startswith("before\n")
     assert readme.endswith("after\n")
-    assert "old" not in readme
+    assert "STALE" not in readme
     page = (tmp_path / "proofs" / "README.md").read_text()
     assert "They say a third." in page
     assert "```" not in page

@@ -20,15 +20,15 @@ import pytest
 import torch
 from mpmath import mpf
 from torch import Tensor
-from torch.distributions import Cauchy, Exponential, Laplace, MultivariateNormal, Normal, transforms
+from torch.distributions import Cauchy, Exponential, Laplace, MultivariateNormal, Normal
 from torch.distributions import transforms as tt
 from torch.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
 
 from mathcheck.adapters import KINDS, adapt
 from mathcheck.adapters.torch import bijection, divergence
-from mathcheck.claim import Settings, laws, verify
+from mathcheck.claim import Claim, Settings, laws, verify
 from mathcheck.divergence.divergence import Divergence
-from mathcheck.evidence import Evidence, Status
+from mathcheck.evidence import Status
 from mathcheck.flows.bijection import Bijection
 from mathcheck.probability.families import Normals, normals
 from mathcheck.strategies import BATCH_SHAPES, Interval
@@ -106,7 +106,9 @@ def error_of_inverse(subject: Subject, t: Any, y: Tensor) -> float:
 def error_of_log_det(subject: Subject, t: Any, x: Tensor) -> float:
     size = max(1, x.shape[-1:].numel()) if t.domain.event_dim else 1
     each = [subject.log_det(v) for v in numbers(x)]
-    return relative(t.log_abs_det_jacobian(x, t(x)), [mpmath.fsum(each[k : k + size]) for k in range(0, len(each), size)])
+    return relative(
+        t.log_abs_det_jacobian(x, t(x)), [mpmath.fsum(each[k : k + size]) for k in range(0, len(each), size)]
+    )
 
 
 def error_of_inverse_log_det(subject: Subject, t: Any, x: Tensor) -> float:
@@ -201,7 +203,6 @@ TRANSFORMS: dict[str, Subject] = {
 }  # fmt: skip
 
 
-
 def power_near_zero(reach: float, dtype: torch.dtype) -> Subject:
     reason = "the quotient y / x is formed before its logarithm is taken, and y underflows"
     known = Known(BUG, reason, off=1.0)
@@ -264,14 +265,13 @@ FAILING: dict[str, Subject] = {
     ),
     "laplace-cdf-tail": Subject(
         lambda c: tt.CumulativeDistributionTransform(Laplace(c(0.0), c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL, INVERSE_LOG_DET: TAIL}, forward=lambda x: mpmath.exp(x) / 2,
-        log_det=lambda x: x - mpmath.log(2),
-        options={"domain": Interval(-60.0, -10.0, 60.0)}, codomain=Interval(0.0, 2.0**-20),
+        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: mpmath.exp(x) / 2, log_det=lambda x: x - mpmath.log(2),
+        options={"domain": Interval(-15.0, -9.0, 15.0)}, codomain=Interval(0.0, 2.0**-20),
     ),
     "exponential-cdf-near-zero": Subject(
         lambda c: tt.CumulativeDistributionTransform(Exponential(c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: -mpmath.expm1(-x), log_det=lambda x: -x, lacks=(LOG_DET,),
-        options={"reach": 2.0**-20}, codomain=Interval(0.0, 2.0**-20),
+        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: -mpmath.expm1(-x), log_det=lambda x: -x,
+        options={"reach": 2.0**-10}, codomain=Interval(0.0, 2.0**-20),
     ),
     "cauchy-cdf-tail": Subject(
         lambda c: tt.CumulativeDistributionTransform(Cauchy(c(0.0), c(1.0))),
@@ -289,64 +289,246 @@ OUT_OF_SCOPE = {
 }
 
 
-def evidence_of(name: str, record: Any, claim: Any, dtype: torch.dtype, seed: int, examples: int) -> Evidence:
-    return verify(claim, record, dtype=dtype, settings=Settings(examples=examples, seed=seed), name=name)
+def source(claim: Claim) -> str:
+    return claim.name.rsplit(".", 1)[-1]
 
 
-def inputs_of(evidence: Evidence) -> list[Any]:
-    assert evidence.counterexample is not None
-    return [eval(source, {"torch": torch}) for source in evidence.counterexample.inputs.values()]
-
-
-def cases(table: Mapping[str, Any], kind: type) -> list[Any]:
+def cases(table: Mapping[str, Any], kind: type, *, failing: bool) -> list[Any]:
+    """Every subject with every law and dtype; of those in `FAILING` only the laws that fail, if asked."""
     return [
-        pytest.param(name, dtype, claim, id=f"{name}-{claim.name.rsplit('.', 1)[-1]}-{str(dtype)[6:]}")
+        pytest.param(name, dtype, claim, id=f"{name}-{source(claim)}-{str(dtype)[6:]}")
         for name, subject in table.items()
         for dtype in subject.dtypes
         for claim in laws(kind)
+        if not (failing and subject.failures) or source(claim) in subject.failures
     ]
 
 
-def judge(evidence: Evidence, subject: Any) -> None:
-    """The verdict is the one in the table; a refuted law is confirmed by the caller."""
-    law = evidence.claim.rsplit(".", 1)[-1]
-    if law in subject.failures:
-        assert evidence.status is Status.REFUTED, f"expected to fail: {subject.failures[law].reason}\n{evidence}"
-    elif law in subject.lacks:
-        assert evidence.status in (Status.SKIPPED, Status.VACUOUS), str(evidence)
-    else:
-        assert evidence.status is Status.HOLDS, str(evidence)
+def judged(
+    name: str, subject: Any, claim: Claim, dtype: torch.dtype, seed: int, examples: int
+) -> tuple[Known | None, list[Any], str]:
+    """Asserts the verdict of the table; returns the known failure, if it is one, with the counterexample and a report."""
+    evidence = verify(claim, subject.adapted(dtype), dtype=dtype, settings=Settings(examples, seed), name=name)
+    known = subject.failures.get(source(claim))
+    allowed = (Status.SKIPPED, Status.VACUOUS) if source(claim) in subject.lacks else (Status.HOLDS,)
+    expected = allowed if known is None else (Status.REFUTED,)
+    assert evidence.status in expected, f"expected {expected[0]} ({known and known.reason})\n{evidence}"
+    found = evidence.counterexample.inputs.values() if evidence.counterexample else ()
+    return known, [eval(text, {"torch": torch}) for text in found], str(evidence)
 
 
-def check_transform(name: str, dtype: torch.dtype, claim: Any, seed: int, examples: int) -> None:
-    subject = {**TRANSFORMS, **FAILING}[name]
-    evidence = evidence_of(name, subject.adapted(dtype), claim, dtype, seed, examples)
-    judge(evidence, subject)
-    law = claim.name.rsplit(".", 1)[-1]
-    if known := subject.failures.get(law):
-        (point,) = inputs_of(evidence)
+def check_transform(name: str, dtype: torch.dtype, claim: Claim, seed: int, examples: int) -> None:
+    subject = (TRANSFORMS | FAILING)[name]
+    known, inputs, report = judged(name, subject, claim, dtype, seed, examples)
+    if known:
         with mpmath.workdps(50):
-            error = (known.error or ERRORS[law])(subject, subject.transform(dtype), point)
-        assert error > max(known.ulps * torch.finfo(dtype).eps, known.off), f"torch is off by {error}\n{evidence}"
+            error = (known.error or ERRORS[source(claim)])(subject, subject.transform(dtype), *inputs)
+        assert error > max(known.ulps * torch.finfo(dtype).eps, known.off), f"torch is off by {error} only\n{report}"
 
 
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection))
-def test_transform(name: str, dtype: torch.dtype, claim: Any, seed: int) -> None:
-    check_transform(name, dtype, claim, seed, examples=15)
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection, failing=True))
+def test_transform(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
+    check_transform(name, dtype, claim, seed, examples=10)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection))
-def test_transform_at_length(name: str, dtype: torch.dtype, claim: Any, seed: int) -> None:
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection, failing=False))
+def test_transform_at_length(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
     check_transform(name, dtype, claim, seed, examples=400)
 
 
 def test_no_transform_is_forgotten() -> None:
     def kinds(t: Any) -> set[str]:
-        return {type(t).__name__} | {name for part in getattr(t, "parts", []) for name in kinds(part)}
+        parts = getattr(t, "parts", []) or ([t.inv] if isinstance(t, tt._InverseTransform) else [])
+        return {type(t).__name__}.union(*map(kinds, parts))
 
+    judged = set().union(*(kinds(s.transform(torch.float64)) for s in (TRANSFORMS | FAILING).values()))
     matrices = {"LowerCholeskyTransform", "PositiveDefiniteTransform"}
-    judged = {name for s in (TRANSFORMS | FAILING).values() for name in kinds(s.transform(torch.float64))}
-    assert judged - {"Bijection", "_InverseTransform"} | matrices | set(OUT_OF_SCOPE) == set(tt.__all__) - {
-        "identity_transform"
-    }
+    assert judged - {"Bijection", "_InverseTransform"} | matrices | set(OUT_OF_SCOPE) == (
+        set(tt.__all__) - {"identity_transform"}
+    )
+    for name in set(OUT_OF_SCOPE) - {"Transform"}:
+        with pytest.raises(TypeError, match="must be bijective"):
+            bijection(getattr(tt, name)())
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A divergence of torch, and the family that it is judged on."""
+
+    distribution: type
+    domain: Normals
+    failures: Mapping[str, Known] = field(default_factory=dict)
+    lacks: tuple[str, ...] = ()
+    dtypes: tuple[torch.dtype, ...] = DTYPES
+
+    def adapted(self, dtype: torch.dtype) -> Divergence:
+        return divergence(self.distribution, self.domain)
+
+
+CANCELS = Known(BUG, "nearly equal numbers are subtracted: at a distance of delta the value is about delta squared")
+SQUARED = Known(BUG, "the ratio of the variances is squared before its logarithm is taken, and over- or underflows")
+APART_LACKS = ("zero_on_equal_arguments", "finite_wherever_the_true_value_is")
+NEAR = {"equals_the_definition": CANCELS, "equals_the_certified_integral": CANCELS}
+DIVERGENCES = {
+    "normal-apart": Pair(Normal, normals("std", near_equal=False), lacks=APART_LACKS),
+    "multivariate-apart": Pair(MultivariateNormal, normals("covariance", near_equal=False), lacks=APART_LACKS),
+    "multivariate-cholesky-apart": Pair(MultivariateNormal, normals("scale_tril", near_equal=False), lacks=APART_LACKS),
+    "normal-near": Pair(
+        Normal, normals("std", reach=4.0), NEAR | {"finite_wherever_the_true_value_is": SQUARED},
+    ),
+    "multivariate-near": Pair(MultivariateNormal, normals("covariance"), NEAR | {"never_negative": CANCELS}),
+    "multivariate-cholesky-near": Pair(MultivariateNormal, normals("scale_tril"), NEAR | {"never_negative": CANCELS}),
+}  # fmt: skip
+
+
+def true_divergence(domain: Normals, q: list[Tensor], p: list[Tensor]) -> mpf:
+    """KL(q, p) of one row from the textbook formula, at the working precision of mpmath."""
+    n = len(q[0])
+    spreads = [mpmath.diag(numbers(s)) if not domain.full else mpmath.matrix(s.tolist()) for s in (q[1], p[1])]
+    a, b = spreads if domain.spread == "covariance" else [s * s.T for s in spreads]
+    shift = mpmath.matrix(numbers(q[0])) - mpmath.matrix(numbers(p[0]))
+    ratio = b**-1 * a
+    trace = mpmath.fsum(ratio[i, i] for i in range(n))
+    return (trace - n - mpmath.log(mpmath.det(ratio)) + (shift.T * b**-1 * shift)[0]) / 2
+
+
+def error_of_divergence(subject: Pair, q: tuple[Tensor, ...], p: tuple[Tensor, ...]) -> float:
+    """The largest relative error of torch in a row; an overflow of the true value may come back as infinity."""
+    said = divergence(subject.distribution, subject.domain).divergence(*q, *p)
+    lead = q[0].ndim - 1
+    rows = zip(*(t.reshape(-1, *t.shape[lead:]) for t in (*q, *p)), strict=True)
+    errors = []
+    for value, row in zip(said.flatten(), rows, strict=True):
+        true = true_divergence(subject.domain, list(row[:2]), list(row[2:]))
+        overflow = true > torch.finfo(said.dtype).max and float(value) == math.inf
+        errors.append(0.0 if overflow or float(value) == true == 0 else relative(value, [true]))
+    return max(errors)
+
+
+def check_pair(name: str, dtype: torch.dtype, claim: Claim, seed: int, examples: int) -> None:
+    subject = DIVERGENCES[name]
+    known, inputs, report = judged(name, subject, claim, dtype, seed, examples)
+    if known:
+        # Far spreads and near arguments: 400 digits leave more than 50 of them correct.
+        with mpmath.workdps(400):
+            error = error_of_divergence(subject, *inputs)
+        assert error > known.ulps * torch.finfo(dtype).eps, f"torch is off by {error} only\n{report}"
+
+
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence, failing=True))
+def test_divergence(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
+    check_pair(name, dtype, claim, seed, examples=100 if DIVERGENCES[name].failures else 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence, failing=False))
+def test_divergence_at_length(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
+    check_pair(name, dtype, claim, seed, examples=400 if "integral" not in claim.name else 50)
+
+
+def test_a_wrong_transform_is_refuted_with_its_diagnosis() -> None:
+    class Wrong(tt.ExpTransform):
+        def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+            return -x
+
+    claim = next(c for c in laws(Bijection) if source(c) == LOG_DET)
+    evidence = verify(claim, bijection(Wrong()), settings=Settings(20))
+    assert evidence.status is Status.REFUTED
+    assert evidence.diagnosis == "the sign of the log-determinant is changed"
+
+
+def test_a_cache_is_not_asked() -> None:
+    cached = tt.ComposeTransform([tt.TanhTransform(cache_size=1), tt.AffineTransform(0.0, 2.0)], cache_size=1)
+    x = torch.tensor([30.0])
+    assert cached.inv(cached(x)) is x
+    record = bijection(cached)
+    assert record.inverse is not None
+    assert torch.equal(record.inverse(record.forward(x)), torch.tensor([math.inf]))
+
+
+@pytest.mark.parametrize(
+    ("t", "shape", "dtype", "preserves"),
+    [
+        (tt.ExpTransform(), (), None, False),
+        (tt.AffineTransform(torch.zeros(4), torch.ones(4)), (4,), torch.float32, True),
+        (tt.AffineTransform(0.0, torch.ones(2, 1), event_dim=1), (2, 3), torch.float32, True),
+        (tt.ReshapeTransform((2, 3), (6,)).inv, (6,), None, True),
+        (tt.StackTransform([tt.ExpTransform(), tt.identity_transform], dim=-2), (2, 3), None, False),
+        (tt.ComposeTransform([tt.AffineTransform(0.0, 2.0), tt.CorrCholeskyTransform()]), (3,), None, False),
+        (tt.IndependentTransform(tt.AffineTransform(0.5, -1.0), 2), (3, 3), None, True),
+    ],
+)
+def test_what_is_read_off_a_transform(
+    t: Any, shape: tuple[int, ...], dtype: torch.dtype | None, preserves: bool
+) -> None:
+    record = bijection(t)
+    assert (record.event_shape, record.dtype, record.volume_preserving) == (shape, dtype, preserves)
+
+
+def test_intervals_are_those_of_the_constraints() -> None:
+    assert bijection(tt.SigmoidTransform()).codomain == Interval(0.0, 1.0, 11.0)
+    assert bijection(tt.TanhTransform().inv).domain == Interval(-1.0, 1.0, 11.0)
+    assert bijection(tt.CumulativeDistributionTransform(Exponential(1.0))).domain == Interval(0.0, reach=10.0)
+    assert bijection(tt.StickBreakingTransform()).codomain is None
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        (tt.ExpTransform, "must be a torch.distributions.Transform, got ExpTransform"),
+        (tt.AbsTransform(), "must be bijective, but AbsTransform"),
+        (tt.StickBreakingTransform().inv, "must have a box as its domain, got Simplex"),
+        (tt.CatTransform([tt.ExpTransform()] * 2, dim=0, lengths=[1, 2]), "event_shape must be given"),
+        (tt.ComposeTransform([tt.StickBreakingTransform(), tt.AffineTransform(0.0, 1.0)]), "number of coordinates"),
+    ],
+)
+def test_transforms_that_cannot_be_judged_are_refused(t: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        bijection(t)
+
+
+def test_adapt_takes_records_functions_and_objects_of_torch() -> None:
+    record = bijection(tt.ExpTransform())
+    assert adapt("bijection", record) is record
+    assert adapt("bijection", tt.ExpTransform()).codomain == Interval(0.0, reach=10.0)
+    assert adapt("divergence", Normal).domain == normals("std")
+    assert adapt("divergence", (MultivariateNormal, MultivariateNormal)).domain == normals("covariance")
+    kl = adapt("divergence", lambda *x: x[0])
+    assert isinstance(kl, KINDS["divergence"])
+    assert kl.domain == normals("log_variance")
+    assert isinstance(adapt("smooth_max", lambda x, beta: x.amax(-1)), KINDS["smooth_max"])
+    assert sorted(KINDS) == ["bijection", "divergence", "smooth_max"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "message"),
+    [
+        (
+            "bijection",
+            3,
+            "must be a Bijection; or a bijective torch.distributions.Transform; got an object of type int",
+        ),
+        ("bijection", math.exp, "got an object of type builtin_function_or_method"),
+        ("divergence", torch.distributions.Gamma, "must be torch.distributions.Normal, MultivariateNormal"),
+        ("divergence", (Normal, MultivariateNormal), "must be torch.distributions.Normal, MultivariateNormal"),
+        ("smooth_max", Normal, "must be a SmoothMax; or a function; got the class Normal"),
+    ],
+)
+def test_adapt_says_what_came_and_what_is_recognised(kind: str, obj: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        adapt(kind, obj)
+
+
+def test_adapt_knows_its_kinds() -> None:
+    with pytest.raises(ValueError, match="kind must be one of bijection, divergence, smooth_max, got 'flow'"):
+        adapt("flow", None)
+
+
+def test_a_function_of_a_mean_and_a_spread_is_a_divergence_with_its_domain() -> None:
+    with pytest.raises(TypeError, match="function with a domain"):
+        divergence(lambda mean, std: Normal(mean, std))
+    record = divergence(lambda mean, std: torch.distributions.Independent(Normal(mean, std), 1), normals("std"))
+    q, p = (torch.zeros(2), torch.ones(2)), (torch.ones(2), torch.ones(2))
+    # Two coordinates, means one standard deviation apart.
+    assert float(record.divergence(*q, *p)) == 1.0
