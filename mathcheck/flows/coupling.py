@@ -24,6 +24,10 @@ Conditioner = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def _indices(kept: Sequence[int], n: int) -> tuple[Tensor, Tensor]:
+    if not isinstance(kept, Sequence) or isinstance(kept, str):
+        raise TypeError(f"kept must be a sequence of integers, got {type(kept).__name__}")
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"n must be an integer, got {type(n).__name__}")
     chosen = list(kept)
     if n < 2:
         raise ValueError(f"n must be at least 2, got {n}")
