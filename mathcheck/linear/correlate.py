@@ -1,0 +1,60 @@
+r"""Correlation of signals with filters, and its adjoint, as products with overlapping windows of the signal."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def _checked(y: Tensor, w: Tensor, names: tuple[str, str], shortest: int) -> None:
+    for name, t in zip(names, (y, w), strict=True):
+        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
+            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
+        if t.ndim < 1 or t.shape[-1] < 1:
+            raise ValueError(f"{name} must have at least one entry in its last dimension, got {tuple(t.shape)}")
+    if (w.dtype, w.device) != (y.dtype, y.device):
+        raise ValueError(f"{names[1]} is {w.dtype} on {w.device}, expected {y.dtype} on {y.device} as {names[0]}")
+    if w.ndim > 1 and w.shape[:-1] != y.shape[:-1]:
+        expected = f"(f,) or {(*y.shape[:-1], 'f')}"
+        raise ValueError(f"{names[1]} must have shape {expected}, got {tuple(w.shape)}")
+    if y.shape[-1] < shortest:
+        raise ValueError(f"{names[0]} must have at least {shortest} entries as {names[1]}, got {tuple(y.shape)}")
+
+
+def correlate(y: Tensor, w: Tensor) -> Tensor:
+    r"""$(A_w y)_i = \sum_{k=1}^f w_k\, y_{i+k-1}$ for $i = 1, \dots, n - f + 1$: what is called convolution in learning.
+
+    One product of the overlapping windows of y, a strided view, with w; in true convolution w would be reversed.
+
+    Args:
+        y: signals `(*batch, n)`.
+        w: one filter `(f,)` for all, or a filter `(*batch, f)` for each; f at most n.
+
+    Returns:
+        `(*batch, n - f + 1)`, differentiable.
+
+    Raises:
+        TypeError, ValueError: for arguments of the wrong type, shape, dtype or device.
+    """
+    _checked(y, w, ("y", "w"), w.shape[-1] if isinstance(w, Tensor) and w.ndim else 1)
+    return (y.unfold(-1, w.shape[-1], 1) @ w.unsqueeze(-1)).squeeze(-1)
+
+
+def correlate_adjoint(v: Tensor, w: Tensor) -> Tensor:
+    r"""$(A_w^\top v)_j = \sum_k w_k\, v_{j-k+1}$ with $v_i = 0$ outside $1, \dots, m$: the adjoint of y to `correlate(y, w)`.
+
+    The correlation of v, padded with f - 1 zeros on either side, with the reversed filter.
+
+    Args:
+        v: `(*batch, m)`.
+        w: one filter `(f,)` for all, or a filter `(*batch, f)` for each.
+
+    Returns:
+        `(*batch, m + f - 1)`, differentiable.
+
+    Raises:
+        TypeError, ValueError: for arguments of the wrong type, shape, dtype or device.
+    """
+    _checked(v, w, ("v", "w"), 1)
+    margin = w.shape[-1] - 1
+    return correlate(pad(v, (margin, margin)), w.flip(-1))
