@@ -69,7 +69,7 @@ class _DiagonalDivergence(torch.autograd.Function):
 
 
 def _blocks(t: Tensor, n: int) -> tuple[Tensor, ...]:
-    return t.split(max(1, _BLOCK // n))
+    return torch.split(t, max(1, _BLOCK // n))
 
 
 class _CholeskyDivergence(torch.autograd.Function):

@@ -323,7 +323,7 @@ def _solved(transition: Tensor) -> list[Fraction]:
     },
 )
 def stationary_law_is_solved_for(stationary: Callable[[Tensor], Tensor], transition: Tensor) -> Iterator[Residual]:
-    r"""The stationary law solves $pT = p$, $\sum_x p_x = 1$.
+    r"""The stationary law is solved for: $pT = p$, $\sum_x p_x = 1$.
 
     Error bound: $4n^2$ roundings of each entry, however small: sums and products of n non-negative numbers, n times. The
     oracle solves the same system in rational numbers.

@@ -185,7 +185,9 @@ def moves(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
 
 @claim(given=_runs, mutants=slips.REJECTION | slips.REFUSAL, examples=2)
 def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
-    r"""A rejected proposal repeats the state: it moves as often as it accepts, $P(X_1 \ne X_0) = \mathbb E\,\alpha(X_0, U)$.
+    r"""A rejected proposal repeats the state.
+
+    A rejected proposal repeats the state: it moves as often as it accepts, $P(X_1 \ne X_0) = \mathbb E\,\alpha(X_0, U)$.
 
     Error bound: Hoeffding's inequality for the difference of two means of 20,000 draws from [0, 1] at $\alpha =
     10^{-6}$; the acceptance is averaged over standard normal noise of its own.
@@ -232,7 +234,9 @@ def _rounded(phase: Callable[[Tensor], Tensor], z: Tensor, image: Tensor) -> Ten
 
 @claim(given=_points, mutants=slips.REVERSE, examples=25)
 def the_proposal_is_its_own_inverse(k: MarkovKernel, name: str, x: Tensor, noise: Tensor) -> Iterator[Residual]:
-    r"""The reverse noise leads back: the map $T(x, u) = (y, v)$ is its own inverse, $T(T(x, u)) = (x, u)$.
+    r"""The reverse noise leads back.
+
+    The reverse noise leads back: the map $T(x, u) = (y, v)$ is its own inverse, $T(T(x, u)) = (x, u)$.
 
     Error bound: 8 roundings of the state, each stretched by the map's Jacobians there and back.
     """
@@ -243,7 +247,9 @@ def the_proposal_is_its_own_inverse(k: MarkovKernel, name: str, x: Tensor, noise
 
 @claim(given=_points, mutants=slips.REVERSE | slips.ACCEPTANCE, examples=25)
 def detailed_balance(k: MarkovKernel, name: str, x: Tensor, noise: Tensor) -> Iterator[Residual]:
-    r"""Every move is as frequent as its reverse, with $(y, v) = T(x, u)$.
+    r"""Every move is as frequent as its reverse.
+
+    Every move is as frequent as its reverse, with $(y, v) = T(x, u)$.
 
     $\log\pi(x) + \log\rho(x, u) + \log\alpha(x, u) = \log\pi(y) + \log\rho(y, v) + \log\alpha(y, v) + \log\lvert\det DT(x,
     u)\rvert$. Where $\pi(y) = 0$, nothing may be accepted; and $\alpha \le 1$.
@@ -300,7 +306,9 @@ def _hostile(target: Target, *, score: bool) -> Target:
     given=lambda k, dtype: st.tuples(_unit(k, dtype), _seeds(), st.booleans()), mutants=slips.NOT_A_NUMBER, examples=6
 )
 def a_nan_proposal_is_rejected(k: MarkovKernel, unit: Tensor, seed: int, score: bool) -> Iterator[Residual]:
-    r"""A proposal at which the density is not a number is rejected: where $\log\pi(y)$ is NaN, $\alpha = 0$.
+    r"""A proposal at which the density is not a number is rejected.
+
+    A proposal at which the density is not a number is rejected: where $\log\pi(y)$ is NaN, $\alpha = 0$.
 
     The target is made hostile: NaN above its median. Started below, 1000 chains stay below for 10 steps.
 

@@ -112,7 +112,9 @@ def _chains() -> st.SearchStrategy[tuple[tuple[int, ...], tuple[tuple[Fraction, 
 def a_finite_chain_keeps_its_target(
     metropolis: Metropolis, weights: tuple[int, ...], proposal: tuple[tuple[Fraction, ...], ...]
 ) -> Iterator[Residual]:
-    r"""On finitely many states, accepting with $\min(1, w_y Q_{yx}/w_x Q_{xy})$ and repeating x otherwise is right.
+    r"""On finitely many states, accepting so often and repeating otherwise is right.
+
+    On finitely many states, accepting with $\min(1, w_y Q_{yx}/w_x Q_{xy})$ and repeating x otherwise is right.
 
     $w_x P_{xy} = w_y P_{yx}$ for all x, y, hence $\pi P = \pi$ with $\pi = w/\sum_x w_x$.
 
@@ -141,7 +143,9 @@ _RATIOS = [0.0, -1.0, 1.0, -1e-3, -800.0, 800.0, math.nan, math.inf, -math.inf, 
     },
 )  # fmt: skip
 def what_is_not_a_number_is_rejected(accept: Map, log_ratio: Tensor) -> Iterator[Residual]:
-    r"""The log-acceptance is $\min(0, r)$, and $-\infty$ where r is NaN.
+    r"""What is not a number is rejected.
+
+    The log-acceptance is $\min(0, r)$, and $-\infty$ where r is NaN.
 
     Error bound: 0.
     """
