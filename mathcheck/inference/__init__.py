@@ -1,0 +1,1 @@
+"""Variational inference: gradient estimators and lower bounds on the evidence."""
