@@ -221,9 +221,9 @@ def _exact_mixture(logits: Tensor, means: Tensor, log_scales: Tensor, x: Tensor)
 
 def _rounding(means: Tensor, log_scales: Tensor, x: Tensor) -> Tensor:
     """How far roundings move the standardised points, in units of eps."""
-    scales = log_scales.double().exp()
-    moved = (x.double().abs() + means.double().abs()) / scales
-    return moved + (x.double() - means.double()).abs() / scales * (1 + log_scales.double().abs())
+    scales = log_scales.double().cpu().exp()
+    moved = (x.double().cpu().abs() + means.double().cpu().abs()) / scales
+    return moved + (x.double().cpu() - means.double().cpu()).abs() / scales * (1 + log_scales.double().cpu().abs())
 
 
 def _hazards(t: Tensor) -> Tensor:
@@ -288,10 +288,10 @@ def keeps_both_tails(build: Build, logits: Tensor, means: Tensor, log_scales: Te
         return [arb.log(arb.erfc(-sign * arb.exact(z) / root) / 2), arb.log(tail)]
 
     both = arb.enclose(logs, rel_bits=60)
-    wide = (x.double() - means.double()) / log_scales.double().exp()
-    weights = (logits.double().log_softmax(0) + torch.special.log_ndtr(sign * wide)).softmax(0)
+    wide = (x.double().cpu() - means.double().cpu()) / log_scales.double().cpu().exp()
+    weights = (logits.double().cpu().log_softmax(0) + torch.special.log_ndtr(sign * wide)).softmax(0)
     moved = (weights * _hazards(wide) * _rounding(means, log_scales, x)).sum()
-    scale = both.mid[1].abs() + float(_hazards(z)) * z.double().abs() + moved + logits.double().abs().amax()
+    scale = both.mid[1].abs() + float(_hazards(z)) * z.double().cpu().abs() + moved + logits.double().cpu().abs().amax()
     true = Ball(both.mid[1], both.radius[1] + both.radius[0], kind=both.kind, source=both.source)
     yield close(both.mid[0].to(x.dtype), true, ulps=16, scale=scale, what="log Phi(z) in the nearer tail")
 
@@ -329,7 +329,7 @@ def density_is_the_mixture(
     if flow.log_abs_det_jacobian is None:
         raise NotImplementedError("the flow has no log_abs_det_jacobian")
     z, slope = flow.forward(x), flow.log_abs_det_jacobian(x)
-    value = -z.double().square() / 2 - _LOG_ROOT_2PI + slope.double()
+    value = -z.double().cpu().square() / 2 - _LOG_ROOT_2PI + slope.double().cpu()
 
     def mixture() -> Any:
         parts = _exact_mixture(logits, means, log_scales, x)
@@ -337,10 +337,19 @@ def density_is_the_mixture(
         return arb.log(sum(terms, arb.exact(0)) / arb.sqrt(2 * flint.arb.pi()))
 
     true = arb.enclose(mixture, rel_bits=50)
-    wide = (x.double() - means.double()) / log_scales.double().exp()
-    posterior = _log_terms((logits.double(), means.double(), log_scales.double(), x.double())).softmax(0)
+    wide = (x.double().cpu() - means.double().cpu()) / log_scales.double().cpu().exp()
+    posterior = _log_terms(
+        (logits.double().cpu(), means.double().cpu(), log_scales.double().cpu(), x.double().cpu())
+    ).softmax(0)
     moved = (posterior * _hazards(wide) * _rounding(means, log_scales, x)).sum()
-    scale = true.mid.abs() + slope.double().abs() + z.double().square() + moved + logits.double().abs().amax() + 1
+    scale = (
+        true.mid.abs()
+        + slope.double().cpu().abs()
+        + z.double().cpu().square()
+        + moved
+        + logits.double().cpu().abs().amax()
+        + 1
+    )
     yield close(value.to(x.dtype), true, ulps=16, scale=scale, what="the log-density")
 
 

@@ -165,11 +165,7 @@ Lemma = Callable[[list[Fraction], list[Fraction]], Fraction]
 
 
 def rank_one_determinant(u: list[Fraction], v: list[Fraction]) -> Fraction:
-    r"""$\det(I + u v^\top) = 1 + v^\top u$, the matrix determinant lemma.
-
-    Args:
-        u, v: n numbers each.
-    """
+    r"""$\det(I + u v^\top) = 1 + v^\top u$, the matrix determinant lemma, for vectors of one length."""
     return 1 + sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0))
 
 
@@ -277,10 +273,8 @@ def _exact_dot(v: list[arb.Scalar], w: list[arb.Scalar]) -> arb.Scalar:
         "softplus is written as log(1 + exp(x)), which overflows": lambda f: (
             lambda w, u: u + (torch.log(1 + torch.exp(w @ u)) - 1 - w @ u) * w / (w @ w)
         ),
-        "the 1 is not subtracted": lambda f: lambda w, u: f(w, u) + w / (w @ w),
-        "w is divided by its length instead of its square": lambda f: (
-            lambda w, u: u + (f(w, u) - u) * torch.linalg.vector_norm(w)
-        ),
+        "1 is not subtracted": lambda f: lambda w, u: f(w, u) + w / (w @ w),
+        "w is divided by its length, not its square": lambda f: lambda w, u: u + (f(w, u) - u) * (w @ w).sqrt(),
         "u is taken as it is": lambda f: lambda w, u: u,
     },
 )
@@ -288,17 +282,21 @@ def constraint_is_met(constrain: Constrain, w: Tensor, u: Tensor) -> Iterator[Re
     r"""The constrained vector has a product with w above -1: $w^\top\hat u = \mathrm{softplus}(w^\top u) - 1 > -1$.
 
     Error bound: $8 + n$ roundings of $\sum_i\lvert w_i\rvert(\lvert u_i\rvert + \lvert\hat u_i - u_i\rvert) + 1$, the
-    magnitudes that are added; both sides are enclosed.
+    magnitudes that are added; both sides are enclosed. u is taken as drawn, and with 1000 added to $w^\top u$.
     """
+    for far in (0.0, 1000.0):
+        yield from _constraint(constrain, w, u + far * w / (w @ w))
+
+
+def _constraint(constrain: Constrain, w: Tensor, u: Tensor) -> Iterator[Residual]:
     ours = constrain(w, u)
     yield exactly(ours.isfinite(), torch.ones_like(u, dtype=torch.bool), what="u-hat is finite")
     exact_w, exact_u, exact_ours = (arb.exact_list(t) for t in (w, u, ours))
     both = arb.enclose(lambda: [_exact_dot(exact_w, exact_ours),
                                 arb.log1p(arb.exp(_exact_dot(exact_w, exact_u))) - 1], rel_bits=40)  # fmt: skip
-    wide = [t.double() for t in (w, u, ours)]
-    scale = float((wide[0].abs() * (wide[1].abs() + (wide[2] - wide[1]).abs())).sum()) + 1
-    eps, n = torch.finfo(w.dtype).eps, w.shape[0]
-    got, true = (Ball(both.mid[i], both.radius[i] + (8 + n) * eps * scale * i, kind=Kind.ENCLOSED) for i in (0, 1))
+    scale = float((w.double().abs() * (u.double().abs() + (ours.double() - u.double()).abs())).sum()) + 1
+    bound = (8 + w.shape[0]) * torch.finfo(w.dtype).eps * scale
+    got, true = (Ball(both.mid[i], both.radius[i] + bound * i, kind=Kind.ENCLOSED) for i in (0, 1))
     yield at_most(got, true, what="w.u-hat <= softplus(w.u) - 1")
     yield at_most(true, got, what="softplus(w.u) - 1 <= w.u-hat")
 
@@ -367,7 +365,6 @@ def _with_log_det(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callabl
         ),
         "the slope of tanh is left out": _with_log_det(lambda a, c, value: torch.log1p(c + 0 * a)),
         "u is not constrained": lambda build: lambda w, u, b: build(w, u + 0.1 * w / (w @ w), b),
-        "the sign of the log-determinant is changed": _with_log_det(lambda a, c, value: -value),
     },
     uses=(determinant_of_a_rank_one_change, constraint_is_met),
 )
@@ -376,20 +373,21 @@ def log_det_is_safe(build: Build, w: Tensor, u: Tensor, b: Tensor, z: Tensor) ->
 
     $\log\det J = \log(1 + c\,\mathrm{sech}^2 a)$ with $a = w^\top z + b$ and $c = \mathrm{softplus}(w^\top u) - 1$.
 
-    Error bound: 16 roundings of the value, and whatever $n + 1$ roundings of the terms of $w^\top z + b$ and $w^\top u$
-    do to it, which ball arithmetic encloses; the same for the gradient $w\,\partial_a\log\det J$.
+    Error bound: 16 roundings of the value, or of $1 + \lvert w\rvert^\top\lvert u\rvert$ times the smallest normal number,
+    where $\mathrm{sech}^2$ underflows; and whatever $n + 1$ roundings of the terms of a and $w^\top u$ do to it, which
+    ball arithmetic encloses. The same for the gradient $w\,\partial_a\log\det J$.
     """
     true, derivative = _true_log_det(w, u, b, z)
-    log_det = build(w, u, b).log_abs_det_jacobian
+    point, log_det = z.detach().clone().requires_grad_(), build(w, u, b).log_abs_det_jacobian
     if log_det is None:
         raise NotImplementedError("the flow has no log_abs_det_jacobian")
-    point = z.detach().clone().requires_grad_()
     value = log_det(point)
-    yield close(value.detach(), true, ulps=16, what="log|det J|")
-    gradient = torch.autograd.grad(value, point)[0]
     wide = w.double().cpu()
+    floor = torch.finfo(w.dtype).tiny * (1 + (wide * u.double().cpu()).abs().sum())
+    yield close(value.detach(), true, ulps=16, scale=true.mid.abs() + floor, what="log|det J|")
+    gradient = torch.autograd.grad(value, point)[0]
     along = Ball(wide * derivative.mid, wide.abs() * derivative.radius, kind=Kind.ENCLOSED, source=derivative.source)
-    yield close(gradient, along, ulps=16, what="the gradient of log|det J|")
+    yield close(gradient, along, ulps=16, scale=along.mid.abs() + floor * wide.abs(), what="the gradient of log|det J|")
 
 
 def _example(product: float) -> Bijection:
