@@ -9,28 +9,26 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_RECORDS = {
-    "bijection": ("mathcheck.flows.bijection", "Bijection"),
-    "divergence": ("mathcheck.divergence.divergence", "Divergence"),
-    "smooth_max": ("mathcheck.convex.smooth_max", "SmoothMax"),
-}
+import mathcheck
+
 # Kinds whose record holds one function and can do with defaults for the rest.
 _ONE_FUNCTION = ("divergence", "smooth_max")
 
 
 class _Kinds(Mapping[str, type]):
-    """Name of a kind -> its record; a record's module is imported when it is asked for."""
+    """Name of a kind -> its record, for every `check_<kind>` of the package; imported when it is asked for."""
 
     def __getitem__(self, kind: str) -> type:
-        module, name = _RECORDS[kind]
-        record: type = getattr(importlib.import_module(module), name)
+        if f"check_{kind}" not in mathcheck.__all__:
+            raise KeyError(kind)
+        record: type = getattr(mathcheck, "".join(word.capitalize() for word in kind.split("_")))
         return record
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_RECORDS)
+        return (name.removeprefix("check_") for name in mathcheck.__all__ if name.startswith("check_"))
 
     def __len__(self) -> int:
-        return len(_RECORDS)
+        return sum(1 for _ in self)
 
 
 KINDS: Mapping[str, type] = _Kinds()

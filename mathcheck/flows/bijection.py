@@ -205,9 +205,10 @@ def _spread(matrix: Tensor, vector: Tensor) -> Tensor:
     return torch.where(moved.isnan(), math.inf, moved)
 
 
-def _inverse_of(jacobian: Tensor) -> Tensor:
-    inverse, info = torch.linalg.inv_ex(jacobian)
-    return inverse if int(info) == 0 else torch.full_like(inverse, math.inf)
+def _inverse_of(jacobian: Ball) -> Tensor:
+    inverse, info = torch.linalg.inv_ex(jacobian.mid)
+    known = int(info) == 0 and bool(jacobian.radius.isfinite().all())
+    return inverse if known else torch.full_like(inverse, math.inf)
 
 
 @claim(
@@ -229,7 +230,7 @@ def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
     if back.shape != x.shape:
         yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of f^-1(f(x))")
         return
-    scale = [e.double().abs().flatten().cpu() + _spread(_inverse_of(_jacobian(b, e).mid), _flat(b, _row(b, b.forward, e)))
+    scale = [e.double().abs().flatten().cpu() + _spread(_inverse_of(_jacobian(b, e)), _flat(b, _row(b, b.forward, e)))
              for e in _events(b, x)]  # fmt: skip
     true = Ball(x, b.inverse_error, kind=Kind.NUMERICAL, source="the point that was mapped")
     yield close(back, true, ulps=64, scale=torch.stack(scale).reshape(x.shape), what="f^-1(f(x))")
@@ -256,7 +257,8 @@ def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
         yield exactly(bool(x.isfinite().all()) and x.shape == y.shape, True, kind=Kind.NUMERICAL,
                       what="f^-1(y) is finite and of the shape of y")  # fmt: skip
         return
-    jacobians = [_jacobian(b, e).mid for e in _events(b, x)]
+    balls = [_jacobian(b, e) for e in _events(b, x)]
+    jacobians = [ball.mid.abs() + ball.radius for ball in balls]
     scale = [_spread(j, e) for j, e in zip(jacobians, _events(b, x), strict=True)]
     promised = [_spread(j, torch.full_like(e, b.inverse_error)) for j, e in zip(jacobians, _events(b, x), strict=True)]
     true = Ball(y, torch.stack(promised).reshape(y.shape), kind=Kind.NUMERICAL, source="the target")
@@ -295,6 +297,10 @@ def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residua
     """
     inverse = _need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
     value = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+    batch = x.shape[: x.ndim - len(b.event_shape)]
+    if value.shape != batch:
+        yield exactly(tuple(value.shape), tuple(batch), kind=Kind.NUMERICAL, what="the shape of log|det J|")
+        return
     balls = [derivative.log_abs_det(_jacobian(b, e)) for e in _events(b, x)]
     radius = torch.stack([ball.radius for ball in balls]).reshape(value.shape)
     yield close(inverse(b.forward(x)), Ball(-value, radius, kind=Kind.NUMERICAL), ulps=32,

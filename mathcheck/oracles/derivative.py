@@ -163,7 +163,10 @@ def difference_jacobian(
     width = (up.double() - down.double()).unsqueeze(-1)
     step = torch.where(inside.unsqueeze(-1), width / 2, math.nan)
     slope = (above - below) / (2 * step)
-    size = centre.abs() + (slope[-1].nan_to_num(0.0).abs() * flat.double().abs().unsqueeze(-1)).sum(0)
+    # The values whose rounding the difference magnifies are those at x + h and x - h.
+    size = torch.maximum(above.abs(), below.abs()) + (
+        slope[-1].nan_to_num(0.0).abs() * flat.double().abs().unsqueeze(-1)
+    ).sum(0)
     noise = 4 * eps * size / step  # (levels, n, m)
     best, error = _extrapolate(slope, noise)
 

@@ -84,9 +84,14 @@ class Subject:
 
 
 def relative(said: Tensor, true: list[mpf]) -> float:
-    """The largest relative error of floats; infinite for NaN and infinities."""
-    pairs = zip(said.flatten().tolist(), true, strict=True)
-    return max(float(abs(mpf(s) - t) / abs(t)) if math.isfinite(s) else math.inf for s, t in pairs)
+    """The largest relative error of floats; infinite for NaN, infinities, and where only the truth is 0."""
+
+    def error(said: float, true: mpf) -> float:
+        if not math.isfinite(said) or (true == 0 and said):
+            return math.inf
+        return float(abs(said - true) / abs(true)) if true else 0.0
+
+    return max(error(s, t) for s, t in zip(said.flatten().tolist(), true, strict=True))
 
 
 def numbers(x: Tensor) -> list[mpf]:
@@ -149,13 +154,13 @@ AWAY = Interval(2.0**-10, reach=10.0)
 TAIL = Known(BUG, "a small probability is the difference of numbers near 1: its error is eps, however small it is")
 STACKED = Known(BUG, "log-determinants are stacked, not summed, though the event has one more dimension", 0, 0.5,
                 surplus_dimensions)  # fmt: skip
-SINGLE = Known(BUG, "a number becomes a single-precision tensor, and so does 1 / exponent", ulps=1e6)
+SINGLE = Known(LIMIT, "the exponent is to be a tensor; a number becomes one of single precision, as 1 / exponent", 1e6)
 
 TRANSFORMS: dict[str, Subject] = {
     "exp": Subject(lambda c: tt.ExpTransform()),
     "log": Subject(lambda c: tt.ExpTransform().inv),
     "sigmoid": Subject(lambda c: tt.SigmoidTransform()),
-    # Below 1e-30 lies the smallest normal number of single precision, to which the argument is clamped.
+    # Arguments are clamped to the smallest normal number, 2^-126 in single precision.
     "logit": Subject(lambda c: tt.SigmoidTransform().inv, options={"domain": Interval(2.0**-100, 1.0)}),
     "tanh": Subject(lambda c: tt.TanhTransform()),
     "atanh": Subject(lambda c: tt.TanhTransform().inv),
@@ -170,7 +175,6 @@ TRANSFORMS: dict[str, Subject] = {
     "power-minus-1": Subject(lambda c: tt.PowerTransform(c(-1.0)), options={"domain": AWAY}, codomain=AWAY),
     "power-minus-half": Subject(lambda c: tt.PowerTransform(c(-0.5)), options={"domain": AWAY}, codomain=AWAY),
     "power-third": Subject(lambda c: tt.PowerTransform(c(1.0) / 3), options={"domain": AWAY}, codomain=AWAY),
-    "compose-identity": Subject(lambda c: tt.identity_transform),
     "compose-vector": Subject(
         lambda c: tt.ComposeTransform([tt.AffineTransform(c(1.0, 2.0), c(2.0, 0.5), event_dim=1), tt.ExpTransform()])
     ),
@@ -187,9 +191,10 @@ TRANSFORMS: dict[str, Subject] = {
     "cat-of-vectors": Subject(
         lambda c: tt.CatTransform(
             [tt.AffineTransform(1.0, 3.0, event_dim=1), tt.AffineTransform(0.0, c(2.0, 4.0), event_dim=1)],
-            dim=-1, lengths=[1, 2],
+            dim=-1,
+            lengths=[1, 2],
         )
-    ),  # fmt: skip
+    ),
     "lower-cholesky": Subject(
         lambda c: lower_triangular(tt.LowerCholeskyTransform()), lacks=(TARGET, LOG_DET, INVERSE_LOG_DET)
     ),
@@ -198,16 +203,17 @@ TRANSFORMS: dict[str, Subject] = {
     ),
     "normal-cdf": Subject(
         lambda c: tt.CumulativeDistributionTransform(Normal(c(0.0), c(1.0))),
-        options={"domain": Interval(-0.5, 5.0)}, codomain=Interval(0.25, 1.0),
-    ),  # fmt: skip
-}  # fmt: skip
+        options={"domain": Interval(-0.5, 5.0)},
+        codomain=Interval(0.25, 1.0),
+    ),
+}
 
 
 def power_near_zero(reach: float, dtype: torch.dtype) -> Subject:
     reason = "the quotient y / x is formed before its logarithm is taken, and y underflows"
     known = Known(BUG, reason, off=1.0)
     return Subject(
-        lambda c: tt.PowerTransform(c(3.0)), {LOG_DET: known, INVERSE_LOG_DET: known}, lacks=(ROUND_TRIP,),
+        lambda c: tt.PowerTransform(c(3.0)), {LOG_DET: known, INVERSE_LOG_DET: known},
         forward=lambda x: x**3, log_det=lambda x: mpmath.log(3 * x**2), options={"reach": reach}, dtypes=(dtype,),
         codomain=AWAY,
     )  # fmt: skip
@@ -221,7 +227,7 @@ FAILING: dict[str, Subject] = {
     ),
     "stack": Subject(
         lambda c: tt.StackTransform([tt.ExpTransform(), tt.AffineTransform(0.0, 2.0)], dim=-1),
-        {LOG_DET: STACKED, INVERSE_LOG_DET: STACKED, SHAPE: STACKED}, lacks=NO_BOX,
+        {LOG_DET: STACKED, INVERSE_LOG_DET: STACKED, SHAPE: STACKED},
     ),
     "power-3-of-a-number": Subject(
         lambda c: tt.PowerTransform(3.0),
@@ -236,7 +242,7 @@ FAILING: dict[str, Subject] = {
         {ROUND_TRIP: Known(LIMIT, "torch calls it less stable than TanhTransform: it cancels near 0"),
          TARGET: Known(COARSE, "the codomain is stated as all reals, the image is (-1, 1)", 0, 0.5, outside_image)},
         forward=mpmath.tanh, log_det=lambda x: -2 * mpmath.log(mpmath.cosh(x)), options={"reach": 2.0**-7},
-        codomain=Interval(reach=10.0),
+        codomain=Interval(1.0, reach=10.0),
     ),
     "compose-of-exp": Subject(
         lambda c: tt.ComposeTransform([tt.ExpTransform(), tt.AffineTransform(1.0, 2.0)]),
@@ -253,7 +259,7 @@ FAILING: dict[str, Subject] = {
     ),
     "sigmoid-below-minus-20": Subject(
         lambda c: tt.SigmoidTransform(),
-        {LOG_DET: Known(BUG, "the softplus in it is linear beyond 20: the log-determinant loses half of its digits")},
+        {LOG_DET: Known(BUG, "the softplus in it is linear beyond 20: the log-determinant loses five digits")},
         forward=lambda x: 1 / (1 + mpmath.exp(-x)), log_det=lambda x: x - 2 * mpmath.log1p(mpmath.exp(x)),
         options={"domain": Interval(-24.0, -20.0, 24.0)}, dtypes=(torch.float64,),
     ),
@@ -293,14 +299,14 @@ def source(claim: Claim) -> str:
     return claim.name.rsplit(".", 1)[-1]
 
 
-def cases(table: Mapping[str, Any], kind: type, *, failing: bool) -> list[Any]:
-    """Every subject with every law and dtype; of those in `FAILING` only the laws that fail, if asked."""
+def cases(table: Mapping[str, Any], kind: type) -> list[Any]:
+    """Every subject with every law and dtype; a subject that shows failures is there for the laws that fail."""
     return [
         pytest.param(name, dtype, claim, id=f"{name}-{source(claim)}-{str(dtype)[6:]}")
         for name, subject in table.items()
         for dtype in subject.dtypes
         for claim in laws(kind)
-        if not (failing and subject.failures) or source(claim) in subject.failures
+        if not subject.failures or source(claim) in subject.failures
     ]
 
 
@@ -326,13 +332,13 @@ def check_transform(name: str, dtype: torch.dtype, claim: Claim, seed: int, exam
         assert error > max(known.ulps * torch.finfo(dtype).eps, known.off), f"torch is off by {error} only\n{report}"
 
 
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection, failing=True))
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection))
 def test_transform(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
-    check_transform(name, dtype, claim, seed, examples=10)
+    check_transform(name, dtype, claim, seed, examples=5 if source(claim) == LOG_DET else 8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection, failing=False))
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(TRANSFORMS | FAILING, Bijection))
 def test_transform_at_length(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
     check_transform(name, dtype, claim, seed, examples=400)
 
@@ -369,14 +375,13 @@ class Pair:
 CANCELS = Known(BUG, "nearly equal numbers are subtracted: at a distance of delta the value is about delta squared")
 SQUARED = Known(BUG, "the ratio of the variances is squared before its logarithm is taken, and over- or underflows")
 APART_LACKS = ("zero_on_equal_arguments", "finite_wherever_the_true_value_is")
-NEAR = {"equals_the_definition": CANCELS, "equals_the_certified_integral": CANCELS}
+NEAR = {"equals_the_definition": CANCELS}
 DIVERGENCES = {
     "normal-apart": Pair(Normal, normals("std", near_equal=False), lacks=APART_LACKS),
     "multivariate-apart": Pair(MultivariateNormal, normals("covariance", near_equal=False), lacks=APART_LACKS),
     "multivariate-cholesky-apart": Pair(MultivariateNormal, normals("scale_tril", near_equal=False), lacks=APART_LACKS),
-    "normal-near": Pair(
-        Normal, normals("std", reach=4.0), NEAR | {"finite_wherever_the_true_value_is": SQUARED},
-    ),
+    "normal-near": Pair(Normal, normals("std", reach=4.0), NEAR, dtypes=(torch.float64,)),
+    "normal-extreme": Pair(Normal, normals("std"), {"finite_wherever_the_true_value_is": SQUARED}),
     "multivariate-near": Pair(MultivariateNormal, normals("covariance"), NEAR | {"never_negative": CANCELS}),
     "multivariate-cholesky-near": Pair(MultivariateNormal, normals("scale_tril"), NEAR | {"never_negative": CANCELS}),
 }  # fmt: skip
@@ -402,7 +407,7 @@ def error_of_divergence(subject: Pair, q: tuple[Tensor, ...], p: tuple[Tensor, .
     for value, row in zip(said.flatten(), rows, strict=True):
         true = true_divergence(subject.domain, list(row[:2]), list(row[2:]))
         overflow = true > torch.finfo(said.dtype).max and float(value) == math.inf
-        errors.append(0.0 if overflow or float(value) == true == 0 else relative(value, [true]))
+        errors.append(0.0 if overflow else relative(value, [true]))
     return max(errors)
 
 
@@ -416,15 +421,20 @@ def check_pair(name: str, dtype: torch.dtype, claim: Claim, seed: int, examples:
         assert error > known.ulps * torch.finfo(dtype).eps, f"torch is off by {error} only\n{report}"
 
 
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence, failing=True))
+def enough(name: str, claim: Claim) -> int:
+    """How many examples a law gets: an integral takes a tenth of a second, a failure must be found."""
+    return 4 if source(claim) == "equals_the_certified_integral" else 60 if DIVERGENCES[name].failures else 8
+
+
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence))
 def test_divergence(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
-    check_pair(name, dtype, claim, seed, examples=100 if DIVERGENCES[name].failures else 10)
+    check_pair(name, dtype, claim, seed, enough(name, claim))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence, failing=False))
+@pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence))
 def test_divergence_at_length(name: str, dtype: torch.dtype, claim: Claim, seed: int) -> None:
-    check_pair(name, dtype, claim, seed, examples=400 if "integral" not in claim.name else 50)
+    check_pair(name, dtype, claim, seed, 10 * enough(name, claim))
 
 
 def test_a_wrong_transform_is_refuted_with_its_diagnosis() -> None:
@@ -498,7 +508,6 @@ def test_adapt_takes_records_functions_and_objects_of_torch() -> None:
     assert isinstance(kl, KINDS["divergence"])
     assert kl.domain == normals("log_variance")
     assert isinstance(adapt("smooth_max", lambda x, beta: x.amax(-1)), KINDS["smooth_max"])
-    assert sorted(KINDS) == ["bijection", "divergence", "smooth_max"]
 
 
 @pytest.mark.parametrize(
@@ -520,8 +529,11 @@ def test_adapt_says_what_came_and_what_is_recognised(kind: str, obj: Any, messag
         adapt(kind, obj)
 
 
-def test_adapt_knows_its_kinds() -> None:
-    with pytest.raises(ValueError, match="kind must be one of bijection, divergence, smooth_max, got 'flow'"):
+def test_a_kind_is_known_by_the_function_that_checks_it() -> None:
+    assert {"bijection", "divergence", "smooth_max"} <= set(KINDS)
+    assert len(KINDS) == len(set(KINDS))
+    assert all(dataclasses.is_dataclass(KINDS[kind]) for kind in KINDS)
+    with pytest.raises(ValueError, match=r"kind must be one of .*bijection, .*, got 'flow'"):
         adapt("flow", None)
 
 
