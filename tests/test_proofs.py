@@ -55,8 +55,8 @@ def test_renders_on_github(name: str) -> None:
         if depth and token.type == "inline" and "$" in token.content:
             problems.append(f"line {token.map[0] + 1 if token.map else '?'}: no maths inside a list")
     for line in prose.splitlines():
-        if line.startswith("|"):
-            problems += [f"in a table write \\lvert: {maths}" for maths in re.findall(r"\$[^$]*\|[^$]*\$", line)]
+        if line.startswith("|") and any(cell.count("$") % 2 for cell in line.split("|")):
+            problems.append(f"in a table write \\lvert: {line}")
     assert not problems
 
 
