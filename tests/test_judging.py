@@ -84,13 +84,13 @@ def test_swapped_arguments() -> None:
 def test_standard_deviations_for_variances() -> None:
     wrong = lambda a, b, c, d: kl_diagonal(a, 2 * b.log(), c, 2 * d.log())  # noqa: E731
     found = refuted(lambda: check_divergence(wrong, normals("variance"), settings=QUICK))
-    assert "takes standard deviations for variances" in found["equals_the_definition"].diagnosis
+    assert any("takes standard deviations for variances" in (e.diagnosis or "") for e in found.values())
 
 
 def test_variances_for_standard_deviations() -> None:
     wrong = lambda a, b, c, d: kl_diagonal(a, b.log(), c, d.log())  # noqa: E731
     found = refuted(lambda: check_divergence(wrong, normals("std"), settings=QUICK))
-    assert "takes variances for standard deviations" in found["equals_the_definition"].diagnosis
+    assert any("takes variances for standard deviations" in (e.diagnosis or "") for e in found.values())
 
 
 def test_a_divergence_that_goes_negative_for_nearly_equal_arguments() -> None:
