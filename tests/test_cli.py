@@ -68,7 +68,7 @@ def test_exit_0_and_the_closing_line_when_all_holds() -> None:
     assert re.fullmatch(
         r"2 derivations hold: 3 claims, 3 mutants refuted, 0 vacuous; alpha spent 5e-6 of 1e-4; .+ s", closing
     )
-    assert "would have caught an error of 0.013 (alpha 1e-6)" in result.stdout
+    assert "would have caught an error of 0.013 (alpha 1e-6)" in " ".join(result.stdout.split())
     assert "right: Two halves make a whole" in result.stdout
 
 
