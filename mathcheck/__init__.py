@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mathcheck.probability.quantile import check_quantile as check_quantile
     from mathcheck.probability.sampler import Sampler as Sampler
     from mathcheck.probability.sampler import check_sampler as check_sampler
+    from mathcheck.pytest_plugin import parametrize as parametrize
     from mathcheck.residual import Ball as Ball
     from mathcheck.residual import Kind as Kind
     from mathcheck.residual import Residual as Residual
@@ -57,6 +58,7 @@ _EXPORTS = {
     "mathcheck.residual": ["Ball", "Kind", "Residual", "Undecided", "at_most", "close", "exactly"],
     "mathcheck.evidence": ["Evidence", "Status"],
     "mathcheck.claim": ["Claim", "Refuted", "Settings", "check", "verify"],
+    "mathcheck.pytest_plugin": ["parametrize"],
     "mathcheck.probability.families": ["normals"],
     "mathcheck.linear.linear_map": ["LinearMap", "check_linear_map"],
     "mathcheck.convex.conjugate": ["Conjugate", "check_conjugate"],

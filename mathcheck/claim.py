@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import torch
@@ -200,9 +201,18 @@ def laws(kind: type) -> list[Claim]:
 
 
 _ledger: ContextVar[list[Evidence] | None] = ContextVar("mathcheck_ledger", default=None)
-
-
 _defaults: ContextVar[Settings | None] = ContextVar("mathcheck_settings", default=None)
+_overrides: ContextVar[Mapping[str, Any]] = ContextVar("mathcheck_overrides", default=MappingProxyType({}))
+
+
+@contextmanager
+def overriding(**changes: int) -> Iterator[None]:
+    """Every `verify` that runs inside uses its settings with these changes, e.g. `seed=3`, whoever chose them."""
+    before = _overrides.set(changes)
+    try:
+        yield
+    finally:
+        _overrides.reset(before)
 
 
 @contextmanager
@@ -255,7 +265,7 @@ def verify(
         The evidence; nothing that a subject does raises.
     """
     start = time.perf_counter()
-    settings = settings or _defaults.get() or Settings()
+    settings = dataclasses.replace(settings or _defaults.get() or Settings(), **_overrides.get())
     subject = claim.reference if subject is None else subject
     dtype = dtype or getattr(subject, "dtype", None) or torch.float64
     protected = guarded(subject, settings.timeout)

@@ -26,7 +26,7 @@ LAYERS = [
     ["catalogue", "proofs", "adapters", "experiments"],
     ["run", "target"],
     ["report"],
-    ["cli"],
+    ["cli", "pytest_plugin"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}
