@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import mathcheck
-from mathcheck.claim import Claim, Settings, laws, proofs_folder, verify
+from mathcheck.claim import Claim, Settings, laws, verify
 from mathcheck.evidence import Evidence
+from mathcheck.passages import proofs_folder
 
 TOPICS = ("linear", "convex", "probability", "divergence", "flows", "inference", "markov")
 

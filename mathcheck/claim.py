@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypedDict
 
@@ -20,19 +19,13 @@ from hypothesis import strategies as st
 
 from mathcheck.evidence import Counterexample, Evidence, Status
 from mathcheck.guard import guarded
+from mathcheck.passages import passage
 from mathcheck.residual import Residual
 from mathcheck.search import Outcome, search
 
 Check = Callable[..., Iterator[Residual]]
 Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
 Mutant = Callable[[Any], Any]
-
-
-def proofs_folder() -> Path:
-    """The folder of the proofs: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
-    beside = package.parent / "proofs"
-    return beside if beside.is_dir() else package / "_proofs"
 
 
 @dataclass(frozen=True)
@@ -118,9 +111,8 @@ class Claim:
 
     @property
     def proof(self) -> str | None:
-        """Path of the proof that mirrors the claim's module, where there is one."""
-        path = f"{self.module.replace('.', '/')}.md"
-        return f"proofs/{path}" if (proofs_folder() / path).is_file() else None
+        """Where to read why it holds: the step of a proof that speaks of it."""
+        return passage(self.module, (self.parent or self).check.__name__)
 
     def residuals(self, subject: Any, *inputs: Any) -> list[Residual]:
         """Everything that the check compares at one input."""
@@ -289,7 +281,7 @@ def verify(
     names = list(inspect.signature(claim.check).parameters)[1:]
     return _record(Evidence(
         claim=claim.name, title=claim.title, statement=claim.statement, status=status,
-        subject=name or getattr(subject, "name", None) or type(subject).__name__,
+        subject=name or getattr(subject, "name", None) or _name(subject),
         kinds=tuple(sorted(outcome.kinds, key=lambda kind: kind.strength)), worst=outcome.worst,
         compared=outcome.compared, examples=outcome.examples, mutants=mutants, diagnosis=diagnosis,
         counterexample=None if outcome.inputs is None
@@ -298,6 +290,16 @@ def verify(
         seconds=time.perf_counter() - start, dtype=str(dtype).removeprefix("torch."), device=str(device),
         seed=settings.seed,
     ))  # fmt: skip
+
+
+def _name(subject: Any) -> str:
+    """The record's class, with the first of its functions that has a name: "Divergence(my_kl)"."""
+    fields = dataclasses.fields(subject) if dataclasses.is_dataclass(subject) else ()
+    names = (getattr(getattr(subject, field.name), "__qualname__", "<") for field in fields)
+    known = next(
+        (name.rpartition("<locals>.")[2] for name in names if not name.endswith("<lambda>") and name != "<"), ""
+    )
+    return f"{type(subject).__name__}({known})" if known else type(subject).__name__
 
 
 def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any], Outcome]) -> str | None:
@@ -359,21 +361,34 @@ def check(
         if not any(_named(claim, key) for claim in claims):
             raise ValueError(f"expected_failures names {key!r}, expected one of {[c.name for c in claims]}")
     found = [verify(c, subject, dtype=dtype, device=device, settings=settings, name=name) for c in claims]
-    problems = []
+    failed, problems = [], []
     for claim, evidence in zip(claims, found, strict=True):
         reason = next((why for key, why in expected.items() if _named(claim, key)), None)
-        failed = evidence.status not in (Status.HOLDS, Status.SKIPPED)
-        if failed and reason is None:
-            problems.append(str(evidence))
-        elif not failed and reason is not None:
+        fails = evidence.status not in (Status.HOLDS, Status.SKIPPED)
+        if fails and reason is None:
+            failed.append(evidence)
+        elif not fails and reason is not None:
             problems.append(f"UNEXPECTED PASS  {claim.title}\n  it was expected to fail because {reason}")
     if all(evidence.status is Status.SKIPPED for evidence in found):
         problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(e.reason or "" for e in found))
-    if problems:
+    if failed or problems:
         held = [e.title for e in found if e.status is Status.HOLDS]
-        problems.append(f"held: {'; '.join(held)}" if held else "held: nothing")
-        raise Refuted("\n" + "\n".join(problems), found)
+        held_line = f"held: {'; '.join(held)}" if held else "held: nothing"
+        raise Refuted("\n" + "\n".join([*_verdicts(failed), *problems, held_line]), found)
     return found
+
+
+def _verdicts(failed: Sequence[Evidence]) -> Iterator[str]:
+    """One verdict in full, the others in short, and those that the same slip explains in a line."""
+    if not failed:
+        return
+    first = next((evidence for evidence in failed if evidence.diagnosis), failed[0])
+    yield first.verdict()
+    others = [evidence for evidence in failed if evidence is not first]
+    alike = [e.title for e in others if e.diagnosis is not None and e.diagnosis == first.diagnosis]
+    if alike:
+        yield f"refuted too, with the same diagnosis: {'; '.join(alike)}"
+    yield from (e.verdict(brief=True) for e in others if e.title not in alike)
 
 
 def _named(claim: Claim, key: str) -> bool:

@@ -12,6 +12,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from mathcheck.readable import besides
 from mathcheck.residual import Kind, Residual
 
 
@@ -147,8 +148,17 @@ class Evidence:
             f"inputs = (\n{inputs})\n{seed}print(*law.residuals(subject, *inputs), sep='\\n')"
         )
 
-    def __str__(self) -> str:
-        lines = [f"{self.status.upper():<8} {self.title}    {', '.join(self.kinds)}", f"  subject     {self.subject}"]
+    @property
+    def formula(self) -> str:
+        """What the law says besides its title, as a terminal can show it."""
+        return besides(self.title, self.statement)
+
+    def verdict(self, *, brief: bool = False) -> str:
+        """The verdict for a person to read; if `brief`, without the formula, the proof and the snippet."""
+        lines = [f"{self.status.upper():<8} {self.title}    {', '.join(self.kinds)}".rstrip()]
+        if self.status in (Status.REFUTED, Status.VACUOUS) and self.formula and not brief:
+            lines.append(textwrap.fill(self.formula, 110, initial_indent="  law         ", subsequent_indent=" " * 14))
+        lines.append(f"  subject     {self.subject}")
         if self.counterexample is not None:
             lines += [f"  at          {name} = {src}" for name, src in self.counterexample.inputs.items()]
             residual = self.counterexample.residual
@@ -167,13 +177,9 @@ class Evidence:
             lines += [
                 f"  unseen      it also passes when {name}" for name, f in self.mutants.items() if f == "survived"
             ]
-        if self.status in (Status.REFUTED, Status.VACUOUS):
-            lines.append(
-                textwrap.fill(self.statement, 110, initial_indent="  law         ", subsequent_indent=" " * 14)
-            )
-            if self.proof:
-                lines.append(f"  why         {self.proof}")
-        if self.reproduce:
+        if self.status in (Status.REFUTED, Status.VACUOUS) and self.proof and not brief:
+            lines.append(f"  why         {self.proof}")
+        if self.reproduce and not brief:
             lines.append("  reproduce   paste into Python:")
             lines.append(textwrap.indent(self.reproduce, "    "))
         if self.status is Status.HOLDS:
@@ -183,3 +189,6 @@ class Evidence:
                 text += f"; would have caught an error of {self.detectable:.2g} (alpha {self.alpha:.0e})"
             lines.append(text)
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.verdict()

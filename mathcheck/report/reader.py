@@ -16,7 +16,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from mathcheck.catalogue import Entry
-from mathcheck.report.readable import readable, unicode_maths
+from mathcheck.readable import readable, unicode_maths
 from mathcheck.report.terminal import console, count, draw, put
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,8 +16,8 @@ from rich.text import Text
 
 from mathcheck.evidence import Evidence, Status
 from mathcheck.proofs import StepResult
+from mathcheck.readable import readable
 from mathcheck.report import ALPHA, Report, Totals, verdict
-from mathcheck.report.readable import readable
 from mathcheck.residual import Kind
 from mathcheck.run import Result, Task
 
@@ -127,11 +126,6 @@ def _path(derivation: str) -> str:
     return derivation.replace(".", "/", 1)
 
 
-def formula(title: str, statement: str) -> str:
-    """What a statement says besides its title, readable in a terminal."""
-    return textwrap.shorten(readable(statement.removeprefix(title).lstrip(":. ")), 300, placeholder=" …")
-
-
 def table(report: Report, *, width: int, quiet: bool = False, verbose: bool = False) -> Table:
     """The figures of a run: a row for each derivation, and below it, unless `quiet`, one for each claim."""
     brief = width < 96
@@ -194,7 +188,7 @@ def _add_claim(grid: Table, result: Result, evidence: Evidence, brief: bool, ver
     if dtypes:
         title.append(f" ({evidence.dtype})")
     if verbose:
-        said = formula(evidence.title, evidence.statement)
+        said = evidence.formula
         title.append("".join(f"\n{line}" for line in (said, result.task.name) if line))
     fates = evidence.applicable_mutants
     refuted = sum(fate == "refuted" for fate in fates.values())
@@ -305,8 +299,8 @@ def show_judgement(report: Report, *, verbose: bool = False) -> None:
         line = Text.assemble(_mark(evidence.status), " ", title)
         line.append(f"   {evidence.reason}" if evidence.status is Status.SKIPPED else "   " + _figures(evidence), "dim")
         screen.print(line, soft_wrap=True)
-        if verbose and (said := formula(evidence.title, evidence.statement)):
-            screen.print(Text(f"    {said}"), soft_wrap=True)
+        if verbose and evidence.formula:
+            screen.print(Text(f"    {evidence.formula}"), soft_wrap=True)
     _print_closing(screen, report)
 
 
@@ -321,9 +315,7 @@ def _print_failure(screen: Console, text: str) -> None:
     head, *rest = text.splitlines()
     status, _, title = head.partition(" ")
     screen.print(Text.assemble((status, "bold red"), " ", readable(title).rstrip()), soft_wrap=True)
-    # The law is for reading; everything else, code above all, is printed to the letter.
-    lines = (readable(line) if line.startswith("  law ") else line for line in rest)
-    screen.print(Text("\n".join(lines) + "\n"), soft_wrap=True)
+    screen.print(Text("\n".join(rest) + "\n"), soft_wrap=True)
 
 
 def _print_closing(screen: Console, report: Report) -> None:

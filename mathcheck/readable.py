@@ -3,6 +3,7 @@ r"""LaTeX as a terminal can show it: `\frac{a+b}{2} \le \lVert x_i\rVert^2` beco
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 
 
@@ -30,7 +31,7 @@ _SYMBOLS = dict(pair.split("=", 1) for pair in _words(_PAIRS)) | {
     "\\": "\n",
 }
 _WORDS = set(
-    _words("log exp det tr max min sup inf lim sin cos tan tanh sinh cosh arg argmax argmin Pr dim ker erf sgn")
+    _words("log exp det tr max min sup inf lim sin cos tan arctan tanh sinh cosh arg argmax argmin Pr dim ker erf sgn")
 )
 _RELATIONS = set("≤≥≠≈≡∼∝≪≫≺≻⪯⪰∈∉⊂⊆∪∩∖→↦←⇒⇔∘⊙⊕⊗±∓×·∧∨≲≜⊨:")
 _FRACTIONS = {"frac", "tfrac", "dfrac"}
@@ -51,6 +52,11 @@ def readable(text: str) -> str:
     """A text in which everything between dollar signs is set in Unicode."""
     text = re.sub(r"(?<!\\)\$\$(.+?)\$\$", lambda m: unicode_maths(m[1]), text, flags=re.DOTALL)
     return re.sub(r"(?<!\\)\$`(.+?)`\$|(?<!\\)\$([^$]+?)\$", lambda m: unicode_maths(m[1] or m[2]), text)
+
+
+def besides(title: str, statement: str) -> str:
+    """What a statement says besides its title, readable in a terminal and at most 300 characters long."""
+    return textwrap.shorten(readable(statement.removeprefix(title).lstrip(":. ")), 300, placeholder=" …")
 
 
 def unicode_maths(latex: str) -> str:
@@ -125,6 +131,8 @@ def _command(name: str, tokens: list[str]) -> str:
     if name in _FRACTIONS:
         above, below = _operand(_argument(tokens)), _operand(_argument(tokens))
         return f"{above}/{below}"
+    if name == "binom":
+        return f"C({_argument(tokens)}, {_argument(tokens)})"
     if name == "sqrt":
         return "√" + _operand(_argument(tokens))
     if name == "mathbb":
