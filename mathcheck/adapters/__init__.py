@@ -57,7 +57,7 @@ def adapt(kind: str, obj: Any) -> Any:
     record = KINDS[kind]
     if isinstance(obj, record):
         return obj
-    for library in sorted(_libraries(obj)):
+    for library in _libraries(obj):
         if importlib.util.find_spec(f"{__name__}.{library}") is not None:
             adapter = getattr(importlib.import_module(f"{__name__}.{library}"), kind, None)
             if adapter is not None:
@@ -68,11 +68,11 @@ def adapt(kind: str, obj: Any) -> Any:
     raise TypeError(f"{kind} must be {'; or '.join(_recognised(kind, record))}; got {what}")
 
 
-def _libraries(obj: Any) -> set[str]:
-    """The packages that define the classes of an object, or of the members of a pair."""
+def _libraries(obj: Any) -> list[str]:
+    """The packages that define the classes of an object, or of the members of a pair, those of base classes last."""
     members = obj if isinstance(obj, tuple) else (obj,)
     classes = [base for m in members for base in (m if isinstance(m, type) else type(m)).__mro__]
-    return {base.__module__.partition(".")[0] for base in classes}
+    return list(dict.fromkeys(base.__module__.partition(".")[0] for base in classes))
 
 
 def _recognised(kind: str, record: type) -> Iterator[str]:

@@ -1,4 +1,7 @@
-r"""`torch.distributions` as subjects: its transforms are bijections, its normals have divergences."""
+r"""`torch.distributions` as subjects: its transforms are bijections, its distributions densities, samplers and quantiles.
+
+Libraries that build on its classes, Pyro and zuko among them, are judged by what is here.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Transform, constraints, kl_divergence, transforms
 from torch.distributions.utils import tril_matrix_to_vec
 
 from mathcheck import strategies
 from mathcheck.divergence.divergence import Divergence
 from mathcheck.flows.bijection import Bijection, Map, Points
+from mathcheck.probability.density import Density
 from mathcheck.probability.families import Normals
+from mathcheck.probability.quantile import Quantile
+from mathcheck.probability.sampler import Sample, Sampler
 from mathcheck.strategies import Interval
 
 Shape = tuple[int, ...]
@@ -42,7 +48,8 @@ def bijection(
 
     The log-determinant is summed over those coordinates of an event that the transform counts as batch, as
     `TransformedDistribution` does. A cache is never asked, since it answers $f^{-1}(f(x))$ with the very x that it was
-    given: every function gets a copy of its argument. Where f(x) has another shape than x, the codomain is left open.
+    given: every function gets a copy of its argument. Where f(x) has another shape than x, the codomain is left open;
+    where the transform has no inverse but its cache, as several of Pyro's, the laws that need one are skipped.
 
     Args:
         transform: the map.
@@ -74,14 +81,110 @@ def bijection(
     summed = functools.partial(_summed, count=len(shape) - t.domain.event_dim)
     return Bijection(
         lambda x: t(x.clone()),
-        lambda y: t.inv(y.clone()),
+        lambda y: _inverse(t, y),
         lambda x: summed(t.log_abs_det_jacobian(x, t(x.clone()))),
         shape,
-        lambda y: summed(t.inv.log_abs_det_jacobian(y, t.inv(y.clone()))),
+        lambda y: summed(t.inv.log_abs_det_jacobian(y, _inverse(t, y))),
         domain=box, codomain=_box(t.codomain, reach) if image == shape else None,
         batch_shapes=strategies.BATCH_SHAPES, coordinates=coordinates, points=points,
         volume_preserving=_preserves_volume(t), dtype=dtype,
     )  # fmt: skip
+
+
+def density(distribution: Any, *, support: Interval | None = None, reach: float = 10.0) -> Density:
+    r"""A continuous `torch.distributions.Distribution` of a number or a vector.
+
+    The log-density is summed over a batch of the distribution, which becomes its event. The mean and the mode, if they
+    are known, are told to the integration. Where the distribution refuses values outside its support, as torch does by
+    default, it is not judged there.
+
+    Args:
+        distribution: an instance.
+        support: default the distribution's own within `reach`.
+        reach: bounds the magnitude of the points drawn.
+
+    Raises:
+        TypeError: if it is no distribution, or discrete, or of matrices, or its support is no box and none is given.
+    """
+    d, box = _instance(distribution), support or _support(distribution, reach)
+    shape = (*d.batch_shape, *d.event_shape)
+    if len(shape) > 1:
+        raise TypeError(f"distribution must be one of numbers or vectors, got {_name(d)} of shape {tuple(shape)}")
+    places = {p for name in ("mean", "mode") for p in _known(d, name).flatten().tolist() if box.lower < p < box.upper}
+
+    def inside(function: str, x: Tensor) -> Tensor:
+        try:
+            value: Tensor = getattr(d, function)(x)
+        except ValueError as refusal:
+            if bool(((x > box.lower) & (x < box.upper)).all()):
+                raise
+            raise NotImplementedError("the distribution refuses values outside its support") from refusal
+        return _summed(value, len(d.batch_shape))
+
+    return Density(
+        lambda x: inside("log_prob", x), box, tuple(shape), (lambda x: inside("cdf", x)) if not shape else None,
+        points=tuple(sorted(places)), batch_shapes=strategies.BATCH_SHAPES, dtype=_drawn(d).dtype,
+    )  # fmt: skip
+
+
+def sampler(distribution: Any, *, cdf: Map | None = None, statistic: Map | None = None) -> Sampler:
+    r"""A `torch.distributions.Distribution` of a number with a distribution function, or with a mean and a variance.
+
+    Its draws come from torch's global generator, which is seeded for them and put back.
+
+    Args:
+        distribution: an instance.
+        cdf: of the draws, `(k,)` -> `(k,)`; default the distribution's own.
+        statistic: maps draws `(n, *shape)` to the numbers that are judged, `(n,)`; `cdf` is to be theirs.
+
+    Raises:
+        TypeError: if it is no distribution, or not of numbers while `cdf` and `statistic` are missing, or nothing is
+            known of it.
+    """
+    d = _instance(distribution)
+    shape = (*d.batch_shape, *d.event_shape)
+    if shape and (cdf is None or statistic is None):
+        raise TypeError(f"distribution must be one of numbers, got shape {shape}: give cdf and statistic")
+    dtype = _drawn(d).dtype
+    sample = seeded(lambda n: d.sample((n,)) if statistic is None else statistic(d.sample((n,))))
+    with contextlib.suppress(NotImplementedError):
+        if cdf is None:
+            d.cdf(_drawn(d))
+            cdf = functools.partial(_cdf, d)
+    mean, variance = (float(_known(d, name).sum()) for name in ("mean", "variance"))
+    moments = statistic is None and math.isfinite(mean) and 0 < variance < math.inf
+    if cdf is None and not moments:
+        raise TypeError(f"distribution must have a cdf, or a mean and a variance, but {_name(d)} has none: give cdf")
+    if not moments:
+        return Sampler(sample, cdf, dtype=dtype)
+    return Sampler(sample, cdf, mean=mean, variance=variance, dtype=dtype)
+
+
+def quantile(distribution: Any) -> Quantile:
+    r"""A `torch.distributions.Distribution` of a number with its `icdf` and `cdf`."""
+    d = _instance(distribution)
+    if d.batch_shape or d.event_shape:
+        raise TypeError(f"distribution must be one of numbers, got shape {(*d.batch_shape, *d.event_shape)}")
+    for function, at in (("cdf", _drawn(d)), ("icdf", torch.full_like(_drawn(d), 0.5))):
+        try:
+            getattr(d, function)(at)
+        except NotImplementedError as missing:
+            raise TypeError(f"distribution must have a cdf and an icdf, but {_name(d)} has no {function}") from missing
+    return Quantile(
+        d.icdf, d.cdf, domain=_support(d, 10.0), batch_shapes=strategies.BATCH_SHAPES, dtype=_drawn(d).dtype
+    )
+
+
+def seeded(draw: Callable[[int], Tensor]) -> Sample:
+    """A sampler's function of n and a generator, made of one that draws n times from torch's global generator."""
+
+    def sample(n: int, generator: Generator) -> Tensor:
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return draw(n)
+
+    return sample
 
 
 def divergence(distribution: Any, domain: Normals | None = None) -> Divergence:
@@ -111,6 +214,58 @@ def divergence(distribution: Any, domain: Normals | None = None) -> Divergence:
         return _summed(value, value.ndim - mean_q.ndim + 1)
 
     return Divergence(kl, domain, batch_shapes=strategies.BATCH_SHAPES)
+
+
+def _instance(distribution: Any) -> Any:
+    if not isinstance(distribution, Distribution):
+        name = distribution.__qualname__ if isinstance(distribution, type) else type(distribution).__name__
+        raise TypeError(f"distribution must be a torch.distributions.Distribution, got {name}")
+    return distribution
+
+
+def _support(distribution: Any, reach: float) -> Interval:
+    """The box of the distribution's support."""
+    try:
+        stated = distribution.support
+    except NotImplementedError:
+        stated = None
+    box = None if stated is None else _box(stated, reach)
+    if box is None:
+        raise TypeError(
+            f"distribution must be continuous on a box, but {_name(distribution)} is on {stated}: give support"
+        )
+    return box
+
+
+def _known(distribution: Any, name: str) -> Tensor:
+    """A moment or the mode; NaN where the distribution does not know it."""
+    try:
+        return torch.as_tensor(getattr(distribution, name), dtype=torch.float64)
+    except (NotImplementedError, AttributeError):
+        return torch.tensor(math.nan, dtype=torch.float64)
+
+
+def _drawn(distribution: Any) -> Tensor:
+    """One draw, which tells the dtype; the global generator is left as it was."""
+    with torch.random.fork_rng():
+        drawn: Tensor = distribution.sample()
+        return drawn
+
+
+def _cdf(distribution: Any, x: Tensor) -> Tensor:
+    """The distribution function, 0 below and 1 above the support, where the distribution itself may refuse to answer."""
+    box = _support(distribution, 1.0)
+    inside = (x > box.lower) & (x < box.upper)
+    value = distribution.cdf(torch.where(inside, x, _drawn(distribution).to(x.dtype)))
+    return torch.where(inside, value, (x >= box.upper).to(value.dtype))
+
+
+def _inverse(transform: Any, y: Tensor) -> Tensor:
+    try:
+        x: Tensor = transform.inv(y.clone())
+    except KeyError as missing:
+        raise NotImplementedError(f"{_name(transform)} has no inverse but its cache") from missing
+    return x
 
 
 def _name(transform: Any) -> str:
@@ -162,7 +317,7 @@ def _box(constraint: Any, reach: float) -> Interval | None:
         boxes = {_box(member, reach) for member in constraint.cseq}
         return boxes.pop() if len(boxes) == 1 else None
     ends = [getattr(constraint, name, end) for name, end in (("lower_bound", -math.inf), ("upper_bound", math.inf))]
-    bounded = ends != [-math.inf, math.inf]
+    bounded = any(hasattr(constraint, name) for name in ("lower_bound", "upper_bound"))
     if constraint is not constraints.real and (not bounded or constraint.is_discrete):
         return None
     found = [set(torch.as_tensor(end, dtype=torch.float64).flatten().tolist()) for end in ends]
@@ -186,17 +341,17 @@ def _coordinates(codomain: Any) -> Map | None:
 
 def _parts(transform: Any) -> list[Any]:
     """The transforms that a transform is made of; empty where it is no combination of others."""
-    if isinstance(transform, transforms.ComposeTransform):
-        return list(transform.parts)
-    if isinstance(transform, (transforms.CatTransform, transforms.StackTransform)):
-        return list(transform.transforms)
-    if isinstance(transform, transforms.IndependentTransform):
-        return [transform.base_transform]
-    return [transform.inv] if isinstance(transform, transforms._InverseTransform) else []
+    if isinstance(transform, transforms._InverseTransform):
+        return [transform.inv]
+    # Where a transform knows its inverse, that is no part of it.
+    held = [v if isinstance(v, (list, tuple)) else [v] for k, v in vars(transform).items() if k != "_inv"]
+    return [part for parts in held for part in parts if isinstance(part, Transform)]
 
 
 def _preserves_volume(transform: Any) -> bool:
-    """Whether every log-determinant is zero by design."""
+    """Whether every log-determinant is zero by design; Pyro's transforms say so themselves."""
+    if getattr(transform, "volume_preserving", False) is True:
+        return True
     if isinstance(transform, transforms.AffineTransform):
         return bool((torch.as_tensor(transform.scale).abs() == 1).all())
     parts = _parts(transform)
@@ -208,6 +363,7 @@ def _dtype(transform: Any) -> torch.dtype | None:
     """The dtype of the parameters, if they have one; single numbers, which fit every dtype, do not count."""
     owners = [transform, getattr(transform, "distribution", None)]
     tensors = [v for owner in owners if owner is not None for v in vars(owner).values() if isinstance(v, Tensor)]
+    tensors += list(transform.parameters()) if isinstance(transform, nn.Module) else []
     found = {v.dtype for v in tensors if v.ndim and v.dtype.is_floating_point}
     found |= {dtype for part in _parts(transform) if (dtype := _dtype(part)) is not None}
     return found.pop() if len(found) == 1 else None
