@@ -33,11 +33,16 @@ if TYPE_CHECKING:
     from mathcheck.markov.integrator import check_integrator as check_integrator
     from mathcheck.markov.markov_kernel import MarkovKernel as MarkovKernel
     from mathcheck.markov.markov_kernel import check_markov_kernel as check_markov_kernel
-    from mathcheck.probability.bernoulli_likelihood import BernoulliLikelihood as BernoulliLikelihood
-    from mathcheck.probability.bernoulli_likelihood import check_bernoulli_likelihood as check_bernoulli_likelihood
     from mathcheck.probability.density import Density as Density
     from mathcheck.probability.density import check_density as check_density
+    from mathcheck.probability.discrete_families import bernoullis as bernoullis
+    from mathcheck.probability.discrete_families import categoricals as categoricals
+    from mathcheck.probability.discrete_families import poissons as poissons
     from mathcheck.probability.families import normals as normals
+    from mathcheck.probability.importance import Importance as Importance
+    from mathcheck.probability.importance import check_importance as check_importance
+    from mathcheck.probability.log_likelihood import LogLikelihood as LogLikelihood
+    from mathcheck.probability.log_likelihood import check_log_likelihood as check_log_likelihood
     from mathcheck.probability.quantile import Quantile as Quantile
     from mathcheck.probability.quantile import check_quantile as check_quantile
     from mathcheck.probability.sampler import Sampler as Sampler
@@ -64,8 +69,10 @@ _EXPORTS = {
     "mathcheck.convex.conjugate": ["Conjugate", "check_conjugate"],
     "mathcheck.convex.projection": ["Projection", "check_projection"],
     "mathcheck.convex.smooth_max": ["SmoothMax", "check_smooth_max"],
-    "mathcheck.probability.bernoulli_likelihood": ["BernoulliLikelihood", "check_bernoulli_likelihood"],
     "mathcheck.probability.density": ["Density", "check_density"],
+    "mathcheck.probability.discrete_families": ["bernoullis", "categoricals", "poissons"],
+    "mathcheck.probability.importance": ["Importance", "check_importance"],
+    "mathcheck.probability.log_likelihood": ["LogLikelihood", "check_log_likelihood"],
     "mathcheck.probability.quantile": ["Quantile", "check_quantile"],
     "mathcheck.probability.sampler": ["Sampler", "check_sampler"],
     "mathcheck.divergence.divergence": ["Divergence", "check_divergence"],

@@ -14,7 +14,7 @@ from mathcheck import strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import derivative
-from mathcheck.probability.mass import mass
+from mathcheck.probability._mass import mass
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.strategies import Interval
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.oracles import arb
 from mathcheck.strategies import Interval
 
@@ -231,5 +231,12 @@ def _lower_factor(matrix: Tensor) -> Tensor:
 
 
 def normals(spread: str = "log_variance", *, near_equal: bool = True, reach: float = 100.0) -> Normals:
-    """The family of normal distributions given by a mean and `spread`; see `Normals`."""
+    """The family of normal distributions given by a mean and `spread`; see `Normals`.
+
+    Raises:
+        TypeError, ValueError: for an unknown spread, or arguments of another type.
+    """
+    arguments.instances(str, spread=spread)
+    arguments.instances(bool, near_equal=near_equal)
+    arguments.positive(reach=reach)
     return Normals(spread, near_equal, reach)

@@ -19,19 +19,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.oracles import arb, enumeration
 from mathcheck.probability.ruin_paths import check_game, sample_log_weights, stopped_log_weight
 from mathcheck.probability.sampler import Sampler
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
-
-
-def _rational(**odds: Fraction) -> None:
-    for name, p in odds.items():
-        if not isinstance(p, Fraction):
-            raise TypeError(f"{name} must be a Fraction, got {p!r}; a float is not the number that it prints as")
-        if not 0 < p < 1:
-            raise ValueError(f"{name} must lie strictly between 0 and 1, got {p}")
 
 
 def hit_probability(start: int, target: int, win: Fraction) -> Fraction:
@@ -46,7 +39,7 @@ def hit_probability(start: int, target: int, win: Fraction) -> Fraction:
         TypeError, ValueError: for arguments out of range, or odds that are no `Fraction`.
     """
     check_game(start, target)
-    _rational(win=win)
+    arguments.fractions(0, 1, win=win)
     r = (1 - win) / win
     return Fraction(start, target) if r == 1 else (1 - r**start) / (1 - r**target)
 
@@ -67,7 +60,7 @@ def hit_within(start: int, target: int, horizon: int, win: Fraction) -> Fraction
         TypeError, ValueError: as `hit_probability`.
     """
     check_game(start, target, horizon)
-    _rational(win=win)
+    arguments.fractions(0, 1, win=win)
     up, down, whole = win.numerator, win.denominator - win.numerator, win.denominator
     reached = int(start == target)
     inside = [int(i == start and 0 < i < target) for i in range(target + 1)]
@@ -101,13 +94,13 @@ def log_hit_probability(start: Tensor, target: Tensor, win: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: for shapes that differ, odds that are no floats, or arguments out of range.
     """
-    if not isinstance(win, Tensor) or not win.dtype.is_floating_point:
-        raise TypeError(f"win must be a floating tensor, got {getattr(win, 'dtype', type(win).__name__)}")
+    arguments.floating(win=win)
+    arguments.instances(Tensor, start=start, target=target)
     if start.shape != win.shape or target.shape != win.shape:
         raise ValueError(f"start, target and win must have one shape, got {tuple(start.shape)}, {tuple(target.shape)} "
                          f"and {tuple(win.shape)}")  # fmt: skip
     if not bool(((start >= 1) & (start <= target) & (win > 0) & (win < 1)).all()):
-        raise ValueError("1 <= start <= target and 0 < win < 1 must hold")
+        raise ValueError("1 <= start <= target and 0 < win < 1 must hold, got an entry outside")
     i, n = start.to(win.dtype), target.to(win.dtype)
     middle = (win > 0.25) & (win < 0.75)
     log_r = torch.where(middle, ((1 - 2 * win) / win).log1p(), (-win).log1p() - win.log())
@@ -130,7 +123,13 @@ LogWeight = Callable[[Tensor, int, int, float, float], Tensor]
 
 
 def stopped_weight(steps: Sequence[bool], start: int, target: int, win: Fraction, proposal: Fraction) -> Fraction:
-    """The weight of one path in rational numbers, bet by bet, up to the one that decides it; 0 if it misses the target."""
+    """The weight of one path in rational numbers, bet by bet, up to the one that decides it; 0 if it misses the target.
+
+    Args, Raises: as `hit_probability`; a step is True for a win.
+    """
+    check_game(start, target)
+    arguments.sequences(bool, steps=steps)
+    arguments.fractions(0, 1, win=win, proposal=proposal)
     fortune, weight = start, Fraction(1)
     for up in steps:
         if fortune in (0, target):

@@ -6,34 +6,20 @@ trace. One draw has the variance $\mathbb E_p[w f^2] - (\mathbb E_p f)^2$, K dra
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments
 from mathcheck.claim import claim
-from mathcheck.oracles import arb, enumeration
+from mathcheck.oracles import enumeration
+from mathcheck.probability._finite_proposals import problems
+from mathcheck.probability.importance import Importance
 from mathcheck.probability.log_mean_exp import log_mean_exp
-from mathcheck.residual import Ball, Residual, at_most, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
-
-
-def _checked(**arguments: Tensor) -> None:
-    first = next(iter(arguments))
-    for name, t in arguments.items():
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        like = arguments[first]
-        if t.shape != like.shape or t.dtype != like.dtype or t.device != like.device:
-            raise ValueError(f"{name} is {tuple(t.shape)}, {t.dtype} on {t.device}, expected {tuple(like.shape)}, "
-                             f"{like.dtype} on {like.device} as {first}")  # fmt: skip
-    if arguments[first].ndim < 1 or arguments[first].shape[-1] < 1:
-        raise ValueError(f"{first} must have shape (*batch, k) with k >= 1, got {tuple(arguments[first].shape)}")
+from mathcheck.residual import Residual, exactly
+from mathcheck.strategies import BATCH_SHAPES
 
 
 def _relative(log_weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +45,8 @@ def importance_estimate(log_weights: Tensor, values: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
     """
-    _checked(log_weights=log_weights, values=values)
+    arguments.alike(log_weights=log_weights, values=values)
+    arguments.vectors(log_weights=log_weights)
     top, relative = _relative(log_weights)
     return top.squeeze(-1).exp() * (relative * values).mean(-1)
 
@@ -78,7 +65,7 @@ def log_importance_estimate(log_weights: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `importance_estimate`.
     """
-    _checked(log_weights=log_weights)
+    arguments.vectors(log_weights=log_weights)
     return log_mean_exp(log_weights)
 
 
@@ -95,7 +82,8 @@ def self_normalized_estimate(log_weights: Tensor, values: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `importance_estimate`.
     """
-    _checked(log_weights=log_weights, values=values)
+    arguments.alike(log_weights=log_weights, values=values)
+    arguments.vectors(log_weights=log_weights)
     return (torch.softmax(log_weights, -1) * values).sum(-1)
 
 
@@ -113,7 +101,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `importance_estimate`.
     """
-    _checked(log_weights=log_weights)
+    arguments.vectors(log_weights=log_weights)
     _, relative = _relative(log_weights)
     squares = relative.square().sum(-1)
     return relative.sum(-1).square() / torch.where(squares > 0, squares, torch.ones_like(squares))
@@ -126,7 +114,17 @@ Variance = Callable[[Weights, Weights, Weights, int], Fraction]
 
 
 def weighted_mean(weights: Weights, values: Weights) -> Fraction:
-    r"""$\frac1K\sum_k w_k f_k$ of rational numbers."""
+    r"""$\frac1K\sum_k w_k f_k$ of rational numbers.
+
+    Args:
+        weights, values: `(K,)`, K at least 1.
+
+    Raises:
+        TypeError, ValueError: for arguments that are not so.
+    """
+    arguments.sequences((Fraction, int), weights=weights, values=values)
+    arguments.rows(weights=weights)
+    arguments.same_length(weights=weights, values=values)
     return sum((w * f for w, f in zip(weights, values, strict=True)), Fraction(0)) / len(weights)
 
 
@@ -137,28 +135,16 @@ def estimate_variance(p: Weights, q: Weights, f: Weights, draws: int) -> Fractio
         p, q: probabilities of the outcomes, `(n,)`; q is positive wherever p is.
         f: values, `(n,)`.
         draws: K, at least 1.
+
+    Raises:
+        TypeError, ValueError: for arguments that are not so.
     """
+    arguments.sequences((Fraction, int), p=p, q=q, f=f)
+    arguments.same_length(p=p, q=q, f=f)
+    arguments.at_least(1, draws=draws)
     mean = sum((a * v for a, v in zip(p, f, strict=True)), Fraction(0))
     square = sum((a * a * v * v / b for a, b, v in zip(p, q, f, strict=True) if b), Fraction(0))
     return (square - mean * mean) / draws
-
-
-Problem = tuple[list[Fraction], list[Fraction], list[Fraction], int]
-
-
-def _problems(subject: Any, dtype: torch.dtype) -> st.SearchStrategy[Problem]:
-    """Distributions p and q on 2 or 3 outcomes, q positive where p is, integer values, and 1 to 3 draws."""
-
-    def of(n: int) -> st.SearchStrategy[Problem]:
-        def normalised(parts: list[int]) -> list[Fraction]:
-            return [Fraction(c, sum(parts)) for c in parts]
-
-        p = st.lists(st.integers(0, 5), min_size=n, max_size=n).filter(any).map(normalised)
-        q = st.lists(st.integers(1, 5), min_size=n, max_size=n).map(normalised)
-        f = st.lists(st.integers(-3, 3).map(Fraction), min_size=n, max_size=n)
-        return st.tuples(p, q, f, st.integers(1, 3))
-
-    return st.integers(2, 3).flatmap(of)
 
 
 def _estimates(mean: Mean, p: Weights, q: Weights, f: Weights, draws: int) -> dict[Fraction, Fraction]:
@@ -168,7 +154,7 @@ def _estimates(mean: Mean, p: Weights, q: Weights, f: Weights, draws: int) -> di
 
 
 @claim(
-    given=_problems,
+    given=problems,
     reference=weighted_mean,
     mutants={
         "the weights are inverted (q/p for p/q)": lambda m: lambda w, f: m([1 / x if x else x for x in w], f),
@@ -194,7 +180,7 @@ def weighted_mean_is_unbiased(
 
 
 @claim(
-    given=_problems,
+    given=problems,
     reference=estimate_variance,
     mutants={
         "the number of draws is forgotten": lambda v: lambda p, q, f, k: v(p, q, f, k) * k,
@@ -218,79 +204,11 @@ def variance_is_that_of_the_weighted_values(
     yield exactly(variance(p, q, f, draws), true, what="the variance of the estimate")
 
 
-def _tensors(f: Any, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
-    shapes = st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(1, 5)).map(lambda s: (*s[0], s[1]))
-    return shapes.flatmap(lambda shape: st.tuples(strategies.tensors(shape, dtype, Interval(reach=60.0)),
-                                                  strategies.tensors(shape, dtype, Interval(reach=10.0))))  # fmt: skip
-
-
-def _by_row(first: Tensor, *others: Tensor, compute: Callable[..., Any]) -> Ball:
-    rows = zip(*(t.reshape(-1, t.shape[-1]) for t in (first, *others)), strict=True)
-    exact = [[arb.exact_list(t) for t in row] for row in rows]
-    balls = [arb.enclose(functools.partial(compute, *row), rel_bits=60) for row in exact]
-    return Ball.stack(balls, first.shape[:-1])
-
-
-@claim(
-    given=_tensors,
-    reference=importance_estimate,
-    mutants={
-        "the weights are inverted (q/p for p/q)": lambda e: lambda w, f: e(-w, f),
-        "the weights are normalised": lambda e: lambda w, f: self_normalized_estimate(w, f),
-        "it is summed over the draws (no mean)": lambda e: lambda w, f: e(w, f) * w.shape[-1],
-        "the logarithms are averaged": lambda e: lambda w, f: w.mean(-1).exp() * f.mean(-1),
-    },
-    examples=60,
-)
-def estimate_equals_the_formula(
-    estimate: Callable[[Tensor, Tensor], Tensor], log_weights: Tensor, values: Tensor
-) -> Iterator[Residual]:
-    r"""The estimate computed from log-weights is the weighted mean: $\frac1K\sum_k e^{\ell_k} f_k$.
-
-    Error bound: 8 roundings of $\frac1K\sum_k e^{\ell_k}\lvert f_k\rvert(1 + \lvert\ell_k - \max\ell\rvert)$, since the
-    difference of logarithms is rounded before its exponential is taken.
-    """
-    true = _by_row(
-        log_weights, values,
-        compute=lambda w, f: sum(arb.exp(a) * v for a, v in zip(w, f, strict=True)) / len(w),
-    )  # fmt: skip
-    wide = log_weights.double().cpu()
-    spread = 1 + (wide - wide.amax(-1, keepdim=True)).abs()
-    size = (wide.exp() * values.double().cpu().abs() * spread).mean(-1)
-    yield close(estimate(log_weights, values), true, scale=size, what="the estimate")
-
-
-@claim(
-    given=lambda e, dtype: _tensors(e, dtype).flatmap(
-        lambda t: st.tuples(st.sampled_from([t[0], t[0] * 30, torch.zeros_like(t[0]), t[0] / 64 + 1e3]))
-    ),
-    reference=effective_sample_size,
-    mutants={
-        "the exponentials are taken without a shift": lambda e: (
-            lambda w: w.exp().sum(-1).square() / w.exp().square().sum(-1)
-        ),
-        "every draw is counted": lambda e: lambda w: w.shape[-1] * e(w) / e(w),
-        "the number of draws is divided by": lambda e: lambda w: e(w) / w.shape[-1],
-    },
-    examples=60,
-)
-def effective_size_is_between_one_and_all(size: Callable[[Tensor], Tensor], log_weights: Tensor) -> Iterator[Residual]:
-    r"""The effective sample size is at least one and at most the number of draws: $1 \le (\sum w)^2/\sum w^2 \le K$.
-
-    Error bound: 8 roundings of the value for the inequalities. Against the definition 16, times $1 + \sum_k p_k
-    \lvert\ell_k - \max\ell\rvert$ with p the normalised squared or plain weights, for the rounding of the differences.
-    """
-    value, k = size(log_weights), log_weights.shape[-1]
-    scale = value.detach().double().cpu().abs()
-    yield at_most(torch.ones_like(value), value, ulps=8, scale=scale, what="1 <= effective size")
-    yield at_most(value, torch.full_like(value, float(k)), ulps=8, scale=scale, what="effective size <= K")
-
-    def definition(w: list[Any]) -> Any:
-        weights = [arb.exp(a - w[0]) for a in w]
-        total = sum(weights)
-        return total * total / sum(a * a for a in weights)
-
-    wide = log_weights.double().cpu()
-    gap = (wide - wide.amax(-1, keepdim=True)).abs()
-    cond = 1 + ((torch.softmax(wide, -1) + torch.softmax(2 * wide, -1)) * gap).sum(-1)
-    yield close(value, _by_row(log_weights, compute=definition), ulps=16, cond=cond, what="the effective size")
+plain = Importance(
+    importance_estimate, effective_size=effective_sample_size, log_evidence=log_importance_estimate,
+    batch_shapes=BATCH_SHAPES,
+)  # fmt: skip
+self_normalized = Importance(
+    self_normalized_estimate, self_normalized=True, effective_size=effective_sample_size,
+    log_evidence=log_importance_estimate, batch_shapes=BATCH_SHAPES,
+)  # fmt: skip

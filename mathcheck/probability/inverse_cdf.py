@@ -17,11 +17,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
+from mathcheck.probability._float_order import DTYPES, from_key, key, middle
 from mathcheck.probability.density import Density
-from mathcheck.probability.float_order import DTYPES, from_key, key, middle
 from mathcheck.probability.quantile import Quantile
 from mathcheck.probability.sampler import Sampler
 from mathcheck.probability.table import table_cdf, table_quantile
@@ -62,12 +62,13 @@ def open_uniform(
         `(n,)`, symmetric around one half.
 
     Raises:
-        ValueError: if `n` is negative. TypeError: for another dtype.
+        TypeError, ValueError: if `n` is no number of at least 0, or for another dtype.
     """
-    if n < 0:
-        raise ValueError(f"n must be at least 0, got {n}")
-    if dtype not in DTYPES:
-        raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    arguments.at_least(0, n=n)
+    arguments.dtypes(dtype=dtype)
+    arguments.devices(device=device)
+    if generator is not None:
+        arguments.instances(Generator, generator=generator)
     bits = 52 if dtype == torch.float64 else 23
     return (torch.randint(2**bits, (n,), generator=generator, device=device).to(dtype) + 0.5) * 2.0**-bits
 
@@ -102,6 +103,8 @@ def invert_cdf(
         TypeError, ValueError: for levels that are no floats in [0, 1], `lower < upper` violated, or a `cdf` that changes
             the shape.
     """
+    arguments.functions(cdf=cdf, **({} if density is None else {"density": density}))
+    arguments.numbers(lower=lower, upper=upper)
     if not lower < upper:
         raise ValueError(f"lower must be below upper, got {lower} and {upper}")
     with torch.no_grad():

@@ -1,7 +1,8 @@
-r"""Log-likelihoods of decoders: Bernoulli by probabilities and by logits, its version for grey pixels, and the normal.
+r"""What every log-likelihood of a vector must satisfy: the record, its laws, `check_log_likelihood`.
 
-Written as they stand in a book these formulas fail in floating point: $0\log 0$ is not a number, a logistic function of
-17 is 1 in single precision, and its logarithm's complement $-\infty$. Here each form is exact in the limits.
+$\log p(t\mid a) = \sum_i\log p(t_i\mid a_i)$ for outcomes that are independent given their parameters: the decoder of an
+autoencoder, the output of a classifier. Written as they stand in a book these formulas fail in floating point: $0\log 0$ is
+not a number, and a logistic function of 17 is 1 in single precision.
 """
 
 from __future__ import annotations
@@ -9,279 +10,245 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional
 
-from mathcheck import strategies
-from mathcheck.claim import claim
+from mathcheck import arguments
+from mathcheck.claim import Options, check, claim, laws
+from mathcheck.evidence import Evidence
 from mathcheck.oracles import arb
-from mathcheck.probability.bernoulli_likelihood import BernoulliLikelihood
-from mathcheck.probability.density import Density
-from mathcheck.probability.families import normals
-from mathcheck.residual import Ball, Residual, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
+from mathcheck.probability import _likelihood_slips as slips
+from mathcheck.probability._counted_outcomes import Observed
+from mathcheck.probability._outcomes import Domain, Family, family
+from mathcheck.probability.families import Parameters
+from mathcheck.residual import Ball, Kind, Residual, close, exactly
+
+LogProb = Callable[..., Tensor]
 
 
-def _checked(**arguments: Tensor) -> None:
-    """All of one floating dtype, device and shape `(*batch, n)`."""
-    first = next(iter(arguments))
-    for name, t in arguments.items():
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.ndim < 1 or t.shape[-1] < 1:
-            raise ValueError(f"{name} must have shape (*batch, n) with n >= 1, got {tuple(t.shape)}")
-        like = arguments[first]
-        if t.shape != like.shape or t.dtype != like.dtype or t.device != like.device:
-            raise ValueError(f"{name} is {tuple(t.shape)}, {t.dtype} on {t.device}, expected {tuple(like.shape)}, "
-                             f"{like.dtype} on {like.device} as {first}")  # fmt: skip
-
-
-def _binary(outcomes: Tensor) -> Tensor:
-    """Where the outcome is 1."""
-    one = outcomes == 1
-    if not bool((one | (outcomes == 0)).all()):
-        stray = outcomes[~(one | (outcomes == 0))].flatten()[0]
-        raise ValueError(
-            f"outcomes must be 0 or 1, got {float(stray)}; for grey values see continuous_bernoulli_log_prob"
-        )
-    return one
-
-
-def bernoulli_log_prob(outcomes: Tensor, probabilities: Tensor) -> Tensor:
-    r"""$\log p(t) = \sum_i t_i\log\mu_i + (1-t_i)\log(1-\mu_i)$, with $0\log 0 = 0$.
-
-    Only the logarithm of the outcome that occurred is taken, so certain outcomes give 0, impossible ones $-\infty$, and
-    the gradient is finite wherever the value is. From a network's last layer use the logits instead: a probability
-    that was rounded to 1 has lost what the logit knows.
+@dataclass(frozen=True)
+class LogLikelihood:
+    r"""$\log p(t\mid a) = \sum_i\log p(t_i\mid a_i)$ of vectors t of independent outcomes, as somebody computes it.
 
     Args:
-        outcomes: t, `(*batch, n)`, each 0 or 1; another number has no probability here.
-        probabilities: $\mu$ of outcome 1, `(*batch, n)` in [0, 1].
-
-    Returns:
-        `(*batch,)` in nats, differentiable in the probabilities.
-
-    Raises:
-        TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device, outcomes other
-            than 0 and 1, or probabilities outside [0, 1].
-    """
-    _checked(outcomes=outcomes, probabilities=probabilities)
-    one = _binary(outcomes)
-    if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-        raise ValueError(f"probabilities must lie in [0, 1], got {float(probabilities.detach().min())} to "
-                         f"{float(probabilities.detach().max())}")  # fmt: skip
-    # A logarithm that is not used must not be infinite: its gradient would be 0 times infinity.
-    success = torch.where(one, probabilities, torch.ones_like(probabilities)).log()
-    failure = torch.where(one, torch.zeros_like(probabilities), -probabilities).log1p()
-    return (success + failure).sum(-1)
-
-
-def bernoulli_log_prob_from_logits(outcomes: Tensor, logits: Tensor) -> Tensor:
-    r"""$\log p(t) = -\sum_i \log(1 + e^{-\ell_i})$ for outcomes 1 and $-\sum_i\log(1 + e^{\ell_i})$ for outcomes 0.
-
-    $\mu = 1/(1 + e^{-\ell})$ is never formed, so that logits of any size keep all digits.
-
-    Args:
-        outcomes: t, `(*batch, n)`, each 0 or 1.
-        logits: $\ell = \log\frac{\mu}{1-\mu}$, `(*batch, n)`, finite.
-
-    Returns:
-        `(*batch,)` in nats, differentiable in the logits.
+        log_prob: called as `log_prob(outcomes, *parameters)`, e.g. `log_prob(x, mean, log_variance)`, with outcomes
+            `(*batch, n)` and parameters as the domain gives them; returns `(*batch,)` in nats. Besides `batch_shapes` it
+            takes any single leading dimension.
+        domain: the family and its parameters: `bernoullis("logit")`, `categoricals("probabilities")`, `poissons()`, or
+            `normals("variance")` with any spread but a matrix.
+        relative: promises that each outcome's term and slope are relatively accurate near certainty too, where the
+            textbook forms round numbers as large as the logit to find one that is nearly 0.
+        batch_shapes: leading shapes that it takes.
+        dtype: of the parameters that it takes, if only one.
 
     Raises:
-        TypeError, ValueError: as `bernoulli_log_prob`.
+        TypeError: if the domain is no such family.
+        ValueError: for normals whose spread is a matrix.
     """
-    _checked(outcomes=outcomes, logits=logits)
-    return functional.logsigmoid(torch.where(_binary(outcomes), logits, -logits)).sum(-1)
+
+    log_prob: LogProb
+    domain: Domain
+    relative: bool = False
+    batch_shapes: tuple[tuple[int, ...], ...] = ((1,), (3,))
+    dtype: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        arguments.functions(log_prob=self.log_prob)
+        family(self.domain)
+
+    @property
+    def family(self) -> Family:
+        """What is true of the domain's members."""
+        return family(self.domain)
 
 
-def continuous_bernoulli_log_prob(values: Tensor, logits: Tensor) -> Tensor:
-    r"""$\log p(x) = \sum_i \ell_i x_i - \log\frac{e^{\ell_i} - 1}{\ell_i}$ on $[0, 1]^n$: Bernoulli's formula, normalised.
+def _given(s: LogLikelihood, dtype: torch.dtype, largest: int = 4) -> st.SearchStrategy[Observed]:
+    """Outcomes and their parameters."""
+    shapes = st.tuples(st.sampled_from(list(s.batch_shapes)), st.integers(1, largest))
+    return shapes.flatmap(lambda shape: s.family.observed(shape[1], shape[0], dtype))
 
-    $\mu^x(1-\mu)^{1-x}$ has the integral $\tanh(\ell/2)/\ell \le \frac12$ over [0, 1], so that for grey pixels a
-    cross-entropy is no log-likelihood; divided by that integral it is one.
 
-    Args:
-        values: x, `(*batch, n)`; outside [0, 1] the density is 0.
-        logits: $\ell$, `(*batch, n)`, finite.
+def _rows(outcomes: Tensor, rows: Tensor) -> Iterator[tuple[list[float], list[list[float]]]]:
+    """Row after row of a batch: its outcomes, and the parameters of each."""
+    n = outcomes.shape[-1]
+    return zip(outcomes.reshape(-1, n).tolist(), rows.reshape(-1, n, rows.shape[-1]).tolist(), strict=True)
 
-    Returns:
-        `(*batch,)` in nats, $-\infty$ outside; differentiable in both.
 
-    Raises:
-        TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
+def _true(s: LogLikelihood, outcomes: Tensor, rows: Tensor) -> Ball:
+    def total(ts: list[float], parameters: list[list[float]]) -> Any:
+        return sum((s.family.log_prob(t, [arb.exact(a) for a in row]) for t, row in zip(ts, parameters, strict=True)),
+                   arb.exact(0))  # fmt: skip
 
-    References:
-        Loaiza-Ganem and Cunningham (2019), The continuous Bernoulli: fixing a pervasive error in variational
-        autoencoders.
+    never = s.family.impossible(outcomes, rows).any(-1).flatten().tolist()
+    balls = [
+        Ball(-math.inf, kind=Kind.ENCLOSED, source="ball arithmetic")
+        if impossible
+        else arb.enclose(functools.partial(total, ts, parameters), rel_bits=60)
+        for (ts, parameters), impossible in zip(_rows(outcomes, rows), never, strict=True)
+    ]
+    return Ball.stack(balls, outcomes.shape[:-1])
+
+
+@claim(given=_given, mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.PRECISION | slips.FORMULA,
+       repairs=slips.REPAIRS)  # fmt: skip
+def equals_the_definition(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
+    r"""The log-likelihood is what its definition says, on the boundary and however large the parameters.
+
+    $\log p(t\mid a) = \sum_i\log p(t_i\mid a_i)$ with $0\log 0 = 0$ and $\log 0 = -\infty$.
+
+    Error bound: 16 roundings of the sizes of the terms that the textbook form adds up: $1 + \lvert\log p\rvert$ for
+    probabilities, $1 + \lvert\ell\rvert$ for logits, $2 + \lvert\log\sigma^2\rvert + (x-\mu)^2/\sigma^2$ for normals,
+    $1 + \lvert t\log\lambda\rvert + \lambda + \log t!$ for counts. Where relative accuracy is promised, of the value: its
+    terms all have one sign.
     """
-    _checked(values=values, logits=logits)
-    inside = ((values >= 0) & (values <= 1)).all(-1)
-    x = torch.where(inside.unsqueeze(-1), values, torch.full_like(values, 0.5))
-    size = logits.abs()
-    small = size < 0.5
-    # log(sinh(a/2) / (a/2)) = a^2/24 - a^4/2880 + ..., to 1e-17 for a < 1/2.
-    square = torch.where(small, logits, torch.zeros_like(logits)).square()
-    terms = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000)
-    series = square * functools.reduce(lambda value, term: value * square + term, reversed(terms[:-1]),
-                                       torch.full_like(square, terms[-1]))  # fmt: skip
-    large = torch.where(small, torch.ones_like(size), size)
-    # The distance from the likelier end, so that nothing cancels for large logits.
-    far = -large * torch.where(logits > 0, 1 - x, x) - (-torch.expm1(-large) / large).log()
-    value = torch.where(small, (x - 0.5) * logits - series, far).sum(-1)
-    return torch.where(inside, value, torch.full_like(value, -math.inf))
+    rows = s.family.table(parameters)
+    true = _true(s, outcomes, rows)
+    size = None if s.relative else s.family.size(outcomes, rows).sum(-1)
+    yield close(s.log_prob(outcomes, *parameters), true, ulps=16, scale=size, what="log p(t)")
 
 
-def normal_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    r"""$\log\mathcal N(x;\mu,\sigma^2) = -\tfrac12\sum_i\big[\log 2\pi + \ell_i + (x_i-\mu_i)^2 e^{-\ell_i}\big]$.
+@claim(given=functools.partial(_given, largest=3),
+       mutants=slips.SIGN | slips.MEAN | slips.DETACHED | slips.NAIVE | slips.CODING | slips.LINK,
+       repairs=slips.REPAIRS, examples=60)  # fmt: skip
+def gradient_is_that_of_the_definition(
+    s: LogLikelihood, outcomes: Tensor, parameters: Parameters
+) -> Iterator[Residual]:
+    r"""The gradient is that of the definition wherever that is finite, beside impossible outcomes too.
 
-    Args:
-        x: `(*batch, n)`.
-        mean: $\mu$, `(*batch, n)`.
-        log_variance: $\ell = \log\sigma^2$, `(*batch, n)`, between -1400 and 1400.
+    $\partial_a\log p(t\mid a)$: $\frac t\mu - \frac{1-t}{1-\mu}$ for a probability, $t - \sigma(\ell)$ for a logit. Of
+    probabilities that sum to 1 only the differences of slopes are compared.
 
-    Returns:
-        `(*batch,)` in nats, differentiable; $-\infty$ where the true value is below the dtype's lowest number.
-
-    Raises:
-        TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
+    Error bound: 16 roundings of the sizes of the terms that each slope has; of the slope itself where relative accuracy is
+    promised.
     """
-    _checked(x=x, mean=mean, log_variance=log_variance)
-    if x.dtype != torch.float64:
-        # exp(-l/2) of log-variances beyond +-177 leaves float32, though the log-density need not.
-        return normal_log_prob(x.double(), mean.double(), log_variance.double()).to(x.dtype)
-    scaled = (x - mean) * torch.exp(-log_variance / 2)
-    return -0.5 * (math.log(2 * math.pi) + log_variance + scaled * scaled).sum(-1)
+    leaves = tuple(p.detach().clone().requires_grad_() for p in parameters)
+    value = s.log_prob(outcomes, *leaves)
+    if not value.requires_grad:
+        raise NotImplementedError("the log-likelihood is not differentiable by autograd")
+    found = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+    filled = tuple(torch.zeros_like(p) if g is None else g for p, g in zip(leaves, found, strict=True))
+    rows = s.family.table(parameters)
+    possible = ~s.family.impossible(outcomes, rows)
+    if not bool(possible.any()):
+        return
+    gradient = s.family.canonical(s.family.table(filled))[possible]
+
+    def slopes(t: float, row: list[float]) -> Any:
+        return arb.gradient(lambda xs: s.family.log_prob(t, xs), row)
+
+    pairs = zip(outcomes[possible].tolist(), rows[possible].tolist(), strict=True)
+    balls = [arb.enclose(functools.partial(slopes, t, row), rel_bits=60) for t, row in pairs]
+    stacked = Ball.stack(balls, gradient.shape)
+    true = Ball(s.family.canonical(stacked.mid), stacked.radius, kind=stacked.kind, source=stacked.source)
+    size = None if s.relative else s.family.slope_size(outcomes, rows)[possible.cpu()]
+    yield close(gradient, true, ulps=16, scale=size, what="the gradient in the parameters")
 
 
-def _normal(mean: float, deviation: float, *, vector: bool = False) -> Callable[[Tensor], Tensor]:
-    def log_prob(x: Tensor) -> Tensor:
-        x = x if vector else x.unsqueeze(-1)
-        return normal_log_prob(x, torch.full_like(x, mean), torch.full_like(x, 2 * math.log(deviation)))
-
-    return log_prob
-
-
-def _grey(logit: float) -> Callable[[Tensor], Tensor]:
-    def log_prob(x: Tensor) -> Tensor:
-        return continuous_bernoulli_log_prob(x.unsqueeze(-1), torch.full_like(x, logit).unsqueeze(-1))
-
-    return log_prob
-
-
-bernoulli = BernoulliLikelihood(bernoulli_log_prob, "probability", batch_shapes=BATCH_SHAPES)
-bernoulli_logits = BernoulliLikelihood(bernoulli_log_prob_from_logits, "logit", batch_shapes=BATCH_SHAPES)
-normal = Density(
-    _normal(1.5, 0.25), Interval(reach=20.0), cdf=lambda x: torch.erfc((1.5 - x) / 0.25 / math.sqrt(2)) / 2, points=(1.5,),
-    batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
-plane_normal = Density(_normal(0.5, 2.0, vector=True), event_shape=(2,), batch_shapes=BATCH_SHAPES)
-grey_pixel = Density(
-    _grey(3.0), Interval(0.0, 1.0), cdf=lambda x: torch.expm1(3 * x) / math.expm1(3), batch_shapes=BATCH_SHAPES
+@claim(
+    given=lambda s, dtype: st.integers(1, 2).flatmap(lambda n: st.tuples(s.family.summable(n, dtype))),
+    mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.MASS,
+    repairs=slips.REPAIRS,
+    examples=40,
 )
-faint_pixel = Density(_grey(-1e-3), Interval(0.0, 1.0), batch_shapes=BATCH_SHAPES)
+def probabilities_of_all_outcomes_sum_to_one(s: LogLikelihood, parameters: Parameters) -> Iterator[Residual]:
+    r"""The probabilities of all outcomes sum to one: $\sum_t p(t\mid a) = 1$, or $\int p(t\mid a)\,\mathrm dt = 1$.
 
-Normal = Callable[[Tensor, Tensor, Tensor], Tensor]
+    All vectors of one and two outcomes; counts up to 60; for normals the trapezoidal rule with steps of half a standard
+    deviation, whose sum over a normal density is 1 to 33 digits.
+
+    Error bound: 16 roundings of $1 + \sum_t p(t)\,s(t)$ with $s(t)$ the size of the terms of $\log p(t)$: an absolute error
+    of a logarithm is a relative one of its probability.
+    """
+    outcomes, weight, size = s.family.everything(s.family.table(parameters)[0])
+    each = [p.expand(len(outcomes), *p.shape[1:]).contiguous() for p in parameters]
+    share = (s.log_prob(outcomes, *each).detach().double().cpu() + weight).exp()
+    # A share above 1 is wrong already, and must not make the bound as large as the error.
+    scale = 1 + float((share.clamp(max=1.0).nan_to_num() * size).sum())
+    one = Ball(1.0, kind=Kind.NUMERICAL, source="sum over all outcomes")
+    yield close(share.sum(), one, ulps=16, scale=scale * _coarser(parameters[0]), what="the total probability")
 
 
-def _normals(log_prob: Normal, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor]]:
-    def of(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor]]:
-        numbers = strategies.tensors(shape, dtype, Interval(reach=1e3))
-        return st.tuples(numbers, numbers, strategies.tensors(shape, dtype, Interval(reach=600.0)))
-
-    shapes = st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(1, 3)).map(lambda s: (*s[0], s[1]))
-    return shapes.flatmap(of)
+def _coarser(like: Tensor) -> float:
+    """How much coarser than float64 a tensor's dtype is."""
+    return torch.finfo(like.dtype).eps / torch.finfo(torch.float64).eps
 
 
 @claim(
-    given=_normals,
-    reference=normal_log_prob,
-    mutants={
-        "the deviation stands for the variance in the constant": lambda f: (
-            lambda x, m, lv: f(x, m, lv) + lv.sum(-1) / 4
-        ),
-        "the quadratic term is halved twice": lambda f: (
-            lambda x, m, lv: f(x, m, lv) + ((x - m).double() * (-lv.double() / 2).exp()).square().sum(-1).to(x.dtype) / 4
-        ),
-        "the constant n/2 log 2 pi is left out": lambda f: (
-            lambda x, m, lv: f(x, m, lv) + x.shape[-1] / 2 * math.log(2 * math.pi)
-        ),
-        "log-deviations are taken for log-variances": lambda f: lambda x, m, lv: f(x, m, 2 * lv),
-        "it is averaged over the coordinates": lambda f: lambda x, m, lv: f(x, m, lv) / x.shape[-1],
-        "it is summed over the batch": lambda f: lambda x, m, lv: f(x, m, lv).sum(),
-    },
-)  # fmt: skip
-def normal_equals_the_definition(log_prob: Normal, x: Tensor, mean: Tensor, log_variance: Tensor) -> Iterator[Residual]:
-    r"""The normal log-likelihood is the logarithm of the density.
+    given=lambda s, dtype: _given(s, dtype).filter(lambda observed: observed[0].shape[-1] > 1),
+    mutants=slips.MEAN | slips.ONCE | slips.LAST,
+    repairs=slips.REPAIRS,
+    examples=50,
+)
+def outcomes_add(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
+    r"""Independent outcomes add: $\log p(t, u\mid a, b) = \log p(t\mid a) + \log p(u\mid b)$.
 
-    $-\tfrac12\sum_i\big[\log 2\pi + \ell_i + (x_i-\mu_i)^2e^{-\ell_i}\big] = \log\prod_i \frac{1}{\sqrt{2\pi\sigma_i^2}}
-    e^{-(x_i-\mu_i)^2/2\sigma_i^2}$.
+    The first outcome of each row is t.
 
-    Error bound: 16 roundings of $\sum_i 2 + \lvert\ell_i\rvert + (x_i-\mu_i)^2e^{-\ell_i}$, the size of the terms.
+    Error bound: 16 roundings of the sizes of the terms, as in `equals_the_definition`, for all three values.
     """
-    n = x.shape[-1]
-    flat = [t.reshape(-1, n) for t in (x, mean, log_variance)]
+    whole = s.log_prob(outcomes, *parameters)
+    dim = outcomes.ndim - 1
 
-    def row(k: int) -> Any:
-        point, m, lv = (arb.exact_list(t[k]) for t in flat)
-        pi = 4 * arb.exact(1).atan()
-        return normals("log_variance").log_prob((m, lv), point) - n * arb.log(2 * pi) / 2
+    def part(start: int, length: int) -> Tensor:
+        return s.log_prob(outcomes.narrow(dim, start, length), *(p.narrow(dim, start, length) for p in parameters))
 
-    balls = [arb.enclose(functools.partial(row, k), rel_bits=60) for k in range(len(flat[0]))]
-    wide = [t.double().cpu() for t in (x, mean, log_variance)]
-    square = ((wide[0] - wide[1]) * (-wide[2] / 2).exp()).square()
-    size = (2 + wide[2].abs() + square).sum(-1)
-    yield close(log_prob(x, mean, log_variance), Ball.stack(balls, x.shape[:-1]), ulps=16, scale=size, what="log N(x)")
+    total = part(0, 1).double() + part(1, outcomes.shape[-1] - 1).double()
+    rows = s.family.table(parameters)
+    possible = ~s.family.impossible(outcomes, rows)
+    size = torch.where(possible.cpu(), s.family.size(outcomes, rows), 0.0).sum(-1)
+    yield close(whole, total.to(whole.dtype), ulps=16, scale=2 * size, what="log p(t, u)")
 
 
-Grey = Callable[[Tensor, Tensor], Tensor]
+@claim(given=_given, mutants=slips.BATCH | slips.DTYPE, repairs=slips.REPAIRS, examples=50)
+def one_value_for_each_row(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
+    r"""The outcomes of a row are summed, and rows are not: $\log p(t)_b = \log p(t_b)$, in the parameters' dtype.
 
-
-@claim(
-    given=lambda f, dtype: st.tuples(
-        strategies.tensors((2,), dtype, strategies.unit_interval),
-        strategies.tensors((2,), dtype, st.one_of(
-            st.sampled_from([0.0, 0.5, -0.5, 0.4375, 1e-3, -1e-3, 2.0**-30, 100.0, -1e3]),
-            Interval(reach=50.0).elements(dtype))).map(lambda t: t.to(dtype)),
-    ),
-    reference=continuous_bernoulli_log_prob,
-    mutants={
-        "the cross-entropy is taken as it is": lambda f: (
-            lambda x, a: (functional.logsigmoid(a) * x + functional.logsigmoid(-a) * (1 - x)).sum(-1)
-        ),
-        "the sign of the normalising constant is changed": lambda f: (
-            lambda x, a: 2 * (functional.logsigmoid(a) * x + functional.logsigmoid(-a) * (1 - x)).sum(-1) - f(x, a)
-        ),
-        "the normalising constant is computed as it stands (0/0 at a logit of 0)": lambda f: (
-            lambda x, a: (a * x - (a.expm1() / a).log()).sum(-1)
-        ),
-        "the constant of a single pixel is used for all": lambda f: (
-            lambda x, a: f(x[..., :1], a[..., :1]) + (a * x)[..., 1:].sum(-1)
-        ),
-    },
-)  # fmt: skip
-def grey_pixels_have_a_normalised_density(log_prob: Grey, values: Tensor, logits: Tensor) -> Iterator[Residual]:
-    r"""For grey pixels the cross-entropy less the logarithm of its integral is the log-density.
-
-    $\sum_i x_i\log\mu_i + (1-x_i)\log(1-\mu_i) - \log\int_0^1\mu_i^t(1-\mu_i)^{1-t}\,\mathrm dt$.
-
-    Error bound: 16 roundings of $\sum_i 1 + \lvert\ell_i\rvert d_i + \lvert\log\lvert\ell_i\rvert\rvert$, with $d_i$ the
-    distance of $x_i$ from the likelier end; the integral is enclosed.
+    Error bound: 16 roundings of the sizes of the terms, as in `equals_the_definition`, between a row and the same row in its
+    batch; 0 for shape and dtype.
     """
+    value = s.log_prob(outcomes, *parameters)
+    batch, k = tuple(outcomes.shape[:-1]), outcomes.ndim - 1
+    yield exactly(tuple(value.shape), batch, kind=Kind.NUMERICAL, what="the shape of log p(t)")
+    yield exactly(value.dtype, parameters[0].dtype, kind=Kind.NUMERICAL, what="the dtype of log p(t)")
+    rows = [outcomes.reshape(-1, *outcomes.shape[k:]), *(p.reshape(-1, *p.shape[k:]) for p in parameters)]
+    alone = [s.log_prob(*(x[b : b + 1] for x in rows)).reshape(-1)[0] for b in range(len(rows[0]))]
+    size = s.family.size(outcomes, s.family.table(parameters)).sum(-1)
+    expected = torch.stack(alone).reshape(batch)
+    # Of an impossible row the size is infinite, but its value is known.
+    size = torch.where(expected.detach().cpu().isfinite(), size, 0.0)
+    yield close(value, expected, ulps=16, scale=size, what="log p(t) of a row in its batch")
 
-    def term(x: Any, a: Any) -> Any:
-        log_mu, log_rest = -arb.log1p(arb.exp(-a)), -arb.log1p(arb.exp(a))
-        # The integrand divided by its largest value, so that its size is 1 whatever the logit.
-        top = log_mu if float(a.mid()) > 0 else log_rest
-        area = arb.integral(lambda t: arb.exp(t * (log_mu - log_rest) + (log_rest - top)), 0.0, 1.0)
-        return x * log_mu + (1 - x) * log_rest - top - arb.log(area)
 
-    pairs = list(zip(values.tolist(), logits.tolist(), strict=True))
-    true = arb.enclose(lambda: sum(term(arb.exact(x), arb.exact(a)) for x, a in pairs), rel_bits=30)
-    x, a = values.double().cpu(), logits.double().cpu()
-    size = (1 + a.abs() * torch.where(a > 0, 1 - x, x) + a.abs().clamp(min=1.0).log()).sum()
-    yield close(log_prob(values, logits), true, ulps=16, scale=size, what="log p(x)")
+def check_log_likelihood(
+    likelihood: LogLikelihood | LogProb, domain: Domain | None = None, **options: Unpack[Options]
+) -> list[Evidence]:
+    r"""Judges the log-likelihood of vectors of outcomes, $\log p(t\mid a)$, by every law of one.
+
+    `check_log_likelihood(my_log_prob, normals("log_variance"))` for a function `my_log_prob(x, mean, log_variance)`;
+    `bernoullis("logit")`, `categoricals("logits")` and `poissons("rate")` are the other families.
+
+    Args:
+        likelihood: a `LogLikelihood`, or the function that one would hold.
+        domain: the family and its parameters, if `likelihood` is a function.
+        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+
+    Returns:
+        The evidence, one for each law.
+
+    Raises:
+        mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
+        TypeError: if `likelihood` is neither a record nor a function, or `domain` comes with a record or not with a function.
+    """
+    if isinstance(likelihood, LogLikelihood):
+        if domain is not None:
+            raise TypeError("domain must be given in the LogLikelihood record, or with a function")
+        return check(likelihood, laws(LogLikelihood), **options)
+    if not callable(likelihood):
+        raise TypeError(f"likelihood must be a LogLikelihood or a function, got {type(likelihood).__name__}")
+    if domain is None:
+        raise TypeError('domain must be given with a function, e.g. bernoullis("logit")')
+    return check(LogLikelihood(likelihood, domain), laws(LogLikelihood), **options)

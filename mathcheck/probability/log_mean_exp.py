@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
@@ -65,8 +65,8 @@ def log_mean_exp(x: Tensor, dim: int = -1) -> Tensor:
         TypeError: if `x` is no floating tensor.
         ValueError: if `x` has no such dimension, or none entry in it.
     """
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"x must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+    arguments.floating(x=x)
+    arguments.integers(dim=dim)
     if not -x.ndim <= dim < x.ndim or x.shape[dim] < 1:
         raise ValueError(f"x must have at least one entry along dim={dim}, got shape {tuple(x.shape)}")
     top = x.detach().amax(dim, keepdim=True)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.residual import Ball, Kind, Residual, at_most, exactly
@@ -227,7 +227,6 @@ def check_quantile(
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `quantile` is no `Quantile`.
     """
-    if not isinstance(quantile, Quantile):
-        raise TypeError(f"quantile must be a Quantile, got {type(quantile).__name__}")
+    arguments.instances(Quantile, quantile=quantile)
     return check(quantile, laws(Quantile), expected_failures=expected_failures, settings=settings, dtype=dtype,
                  device=device)  # fmt: skip

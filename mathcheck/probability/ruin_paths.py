@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from mathcheck import arguments
 from mathcheck.probability.log_mean_exp import log_mean_exp
 
 # How many bets are drawn at once.
@@ -29,20 +30,15 @@ def check_game(start: int, target: int, horizon: int = 0) -> None:
         TypeError: if one of them is no integer.
         ValueError: if one of them is out of range.
     """
-    for name, value in (("start", start), ("target", target), ("horizon", horizon)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not 0 <= start <= target or target < 1 or horizon < 0:
-        raise ValueError(
-            f"0 <= start <= target, target >= 1 and horizon >= 0 must hold, got {start}, {target}, {horizon}"
-        )
+    arguments.at_least(0, start=start, horizon=horizon)
+    arguments.at_least(1, target=target)
+    if start > target:
+        raise ValueError(f"start must be at most target, {target}, got {start}")
 
 
 def _log_ratios(win: float, proposal: float) -> tuple[float, float]:
     """log(p/q) and log((1-p)/(1-q)), accurate for odds that nearly agree."""
-    for name, p in (("win", win), ("proposal", proposal)):
-        if not isinstance(p, float) or not 0 < p < 1:
-            raise ValueError(f"{name} must be a float strictly between 0 and 1, got {p!r}")
+    arguments.between(0, 1, win=win, proposal=proposal)
     near = abs(win - proposal) < min(proposal, 1 - proposal) / 2
     if near:
         return math.log1p((win - proposal) / proposal), math.log1p((proposal - win) / (1 - proposal))
@@ -76,8 +72,9 @@ def stopped_log_weight(steps: Tensor, start: int, target: int, win: float, propo
         TypeError, ValueError: for steps that are not boolean, or arguments out of range.
     """
     check_game(start, target)
-    if not isinstance(steps, Tensor) or steps.dtype != torch.bool or steps.ndim < 1 or steps.shape[-1] < 1:
-        raise TypeError("steps must be a boolean tensor of shape (*batch, horizon) with horizon >= 1")
+    arguments.masks(steps=steps)
+    if steps.ndim < 1 or steps.shape[-1] < 1:
+        raise ValueError(f"steps must have shape (*batch, horizon) with horizon >= 1, got {tuple(steps.shape)}")
     if not 0 < start < target:
         raise ValueError(f"start must lie strictly between 0 and target={target}, got {start}")
     fortune = start + (2 * steps.long() - 1).cumsum(-1)
@@ -108,10 +105,12 @@ def sample_log_weights(
         TypeError, ValueError: for arguments out of range.
     """
     check_game(start, target, horizon)
-    if n < 1 or horizon < 1 or not 0 < start < target:
-        raise ValueError(
-            f"n >= 1, horizon >= 1 and 0 < start < target must hold, got {n}, {horizon}, {start}, {target}"
-        )
+    arguments.at_least(1, n=n, horizon=horizon)
+    arguments.between(0, 1, win=win, proposal=proposal)
+    if generator is not None:
+        arguments.instances(Generator, generator=generator)
+    if not 0 < start < target:
+        raise ValueError(f"start must lie strictly between 0 and target={target}, got {start}")
     fortune, bets = torch.full((n,), start), torch.zeros(n, dtype=torch.long)
     for done in range(0, horizon, _BLOCK):
         playing = ((fortune > 0) & (fortune < target)).nonzero().squeeze(-1)
@@ -138,8 +137,9 @@ def log_estimate(log_weights: Tensor) -> tuple[Tensor, Tensor]:
         Two tensors without dimensions; the error is infinite where no path reached the target.
 
     Raises:
-        ValueError: for another shape. TypeError: as `log_mean_exp`.
+        TypeError, ValueError: for another type or shape.
     """
+    arguments.floating(log_weights=log_weights)
     if log_weights.ndim != 1 or len(log_weights) < 2:
         raise ValueError(f"log_weights must have shape (n,) with n >= 2, got {tuple(log_weights.shape)}")
     log_mean = log_mean_exp(log_weights)

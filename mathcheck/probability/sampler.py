@@ -14,10 +14,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import statistics
-from mathcheck.probability.float_order import from_key, key, middle
+from mathcheck.probability._float_order import from_key, key, middle
 from mathcheck.residual import Kind, Residual, exactly
 
 Sample = Callable[[int, Generator], Tensor]
@@ -298,7 +299,6 @@ def check_sampler(
         mathcheck.Refuted: if a law fails, with the seed, what was found and a diagnosis.
         TypeError: if `sampler` is no `Sampler`.
     """
-    if not isinstance(sampler, Sampler):
-        raise TypeError(f"sampler must be a Sampler, got {type(sampler).__name__}")
+    arguments.instances(Sampler, sampler=sampler)
     return check(sampler, laws(Sampler), expected_failures=expected_failures, settings=settings, dtype=dtype,
                  device=device)  # fmt: skip

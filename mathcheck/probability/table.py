@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from mathcheck import arguments
+
 
 def _checked(places: Tensor, levels: Tensor) -> None:
-    for name, t in (("places", places), ("levels", levels)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
+    arguments.floating(places=places)
+    arguments.floating(levels=levels)
     if places.ndim != 1 or places.shape != levels.shape or len(places) == 0:
         raise ValueError(f"places and levels must both have shape (k,) with k >= 1, got {tuple(places.shape)} and "
                          f"{tuple(levels.shape)}")  # fmt: skip
@@ -38,8 +39,7 @@ def table_quantile(u: Tensor, places: Tensor, levels: Tensor) -> Tensor:
         TypeError, ValueError: for levels outside [0, 1], or a table that is none.
     """
     _checked(places, levels)
-    if not isinstance(u, Tensor) or not u.dtype.is_floating_point:
-        raise TypeError(f"u must be a floating tensor, got {getattr(u, 'dtype', type(u).__name__)}")
+    arguments.floating(u=u)
     if not bool(((u >= 0) & (u <= 1)).all()):
         raise ValueError(f"u must lie in [0, 1], got {u.detach().flatten()[:8].tolist()}")
     index = torch.searchsorted(levels, u.to(levels.dtype).contiguous())
@@ -62,7 +62,7 @@ def table_cdf(x: Tensor, places: Tensor, levels: Tensor, *, left: bool = False) 
         TypeError, ValueError: for a table that is none, or x that is no floating tensor.
     """
     _checked(places, levels)
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"x must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+    arguments.floating(x=x)
+    arguments.instances(bool, left=left)
     index = torch.searchsorted(places, x.to(places.dtype).contiguous(), right=not left)
     return torch.cat([levels.new_zeros(1), levels])[index]
