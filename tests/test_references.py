@@ -21,8 +21,8 @@ VECTOR, MATRIX = torch.zeros(2, dtype=F64), torch.eye(2, dtype=F64)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a", VECTOR, VECTOR, VECTOR), "mean_q must be a tensor, got str"),
-        ((VECTOR.long(), VECTOR, VECTOR, VECTOR), "mean_q must have a floating dtype, got torch.int64"),
+        (("a", VECTOR, VECTOR, VECTOR), "mean_q must be a floating tensor, got str"),
+        ((VECTOR.long(), VECTOR, VECTOR, VECTOR), "mean_q must be a floating tensor, got torch.int64"),
         ((VECTOR, VECTOR[:1], VECTOR, VECTOR), r"log_variance_q has shape \(1,\), expected \(2,\)"),
         ((VECTOR, VECTOR, VECTOR.float(), VECTOR), "mean_p is torch.float32"),
         ((VECTOR, VECTOR, VECTOR[None], VECTOR), r"mean_p has shape \(1, 2\), expected \(2,\)"),

@@ -17,8 +17,8 @@ from rich.console import Console
 from mathcheck.claim import Settings
 from mathcheck.evidence import Counterexample, Evidence, Status
 from mathcheck.proofs import StepResult
-from mathcheck.report import Report, Totals, files, json_file, junit, terminal
 from mathcheck.readable import readable, unicode_maths
+from mathcheck.report import Report, Totals, files, json_file, junit, terminal
 from mathcheck.residual import Kind, Residual
 from mathcheck.run import Options, Result, Task
 

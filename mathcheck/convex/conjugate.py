@@ -11,15 +11,18 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Unpack
 
 import torch
+import z3
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.oracles import smt
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
 from mathcheck.strategies import Interval
 
@@ -54,8 +57,7 @@ class Conjugate:
 
 def _on(name: str, x: Tensor, inside: Callable[[Tensor], Tensor], stand_in: float, value: Map) -> Tensor:
     """`value(x)` where `inside(x)`, infinity elsewhere, and NaN for NaN; the gradient is finite on either side."""
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+    arguments.floating(**{name: x})
     within = inside(x)
     at = value(torch.where(within, x, stand_in))
     return torch.where(within, at, torch.where(x.isnan(), x, math.inf))
@@ -80,14 +82,10 @@ def _js_conjugate(t: Tensor) -> Tensor:
     return -torch.log1p(-torch.expm1(2 * t)) / 2
 
 
-kl = _pair(
-    lambda u: torch.special.xlogy(u, u), lambda t: (t - 1).exp(), lambda u: 1 + u.log(), lambda v: v
-)  # fmt: skip
+kl = _pair(lambda u: torch.special.xlogy(u, u), lambda t: (t - 1).exp(), lambda u: 1 + u.log(), lambda v: v)
 r"""$f(u) = u\log u$, $f^*(t) = e^{t-1}$, $g_f(v) = v$: $D_f(P\,\|\,Q) = \mathrm{KL}(P\,\|\,Q)$."""
 
-reverse_kl = _pair(
-    lambda u: -u.log(), lambda t: -1 - (-t).log(), lambda u: -1 / u, lambda v: -(-v).exp(), upper=0.0
-)  # fmt: skip
+reverse_kl = _pair(lambda u: -u.log(), lambda t: -1 - (-t).log(), lambda u: -1 / u, lambda v: -(-v).exp(), 0.0)
 r"""$f(u) = -\log u$, $f^*(t) = -1 - \log(-t)$ for t < 0, $g_f(v) = -e^{-v}$: $\mathrm{KL}(Q\,\|\,P)$."""
 
 jensen_shannon = _pair(
@@ -148,12 +146,13 @@ def alpha(a: float) -> Conjugate:
         a: any real but 0 and 1.
 
     Raises:
-        ValueError: if `a` is 0, 1 or not finite.
+        TypeError, ValueError: if `a` is no number, 0, 1 or not finite.
 
     References:
         Nowozin, Cseke and Tomioka (2016), f-GAN, tables 1 and 2, for the other generators and their activations.
     """
-    if not math.isfinite(a) or a in (0, 1):
+    arguments.finite(a=a)
+    if a in (0, 1):
         raise ValueError(f"a must be a finite number other than 0 and 1, got {a}")
 
     def conjugate(t: Tensor) -> Tensor:
@@ -351,9 +350,8 @@ def activation_maps_into_the_domain(c: Conjugate, v: Tensor) -> Iterator[Residua
             inside = t[near] <= end[near] if c.closed else t[near] < end[near]
             yield exactly(bool(inside.all()), True, kind=Kind.NUMERICAL, what="g_f(v) lies in the domain")
     if bool(near.any()):
-        yield exactly(
-            bool(c.conjugate(t[near]).isfinite().all()), True, kind=Kind.NUMERICAL, what="f*(g_f(v)) is finite"
-        )
+        finite = bool(c.conjugate(t[near]).isfinite().all())
+        yield exactly(finite, True, kind=Kind.NUMERICAL, what="f*(g_f(v)) is finite")
 
 
 @law(given=lambda c, dtype: _ratios(c, dtype).map(lambda u: (u,)), mutants={
@@ -366,6 +364,21 @@ def generator_vanishes_at_one(c: Conjugate, u: Tensor) -> Iterator[Residual]:
     """
     one = torch.ones_like(u)
     yield exactly(c.f(one), torch.zeros_like(u), what="f(1)")
+
+
+@claim(given=lambda c, dtype: _outputs(c, dtype).map(lambda v: (v,)), reference=squared_hellinger, mutants=_SHIFTED,
+       examples=12)  # fmt: skip
+def no_real_number_gives_more(c: Conjugate, v: Tensor) -> Iterator[Residual]:
+    r"""No real $w = \sqrt u$ gives more, and one gives as much: $t/(1 - t) = \max_w\{w^2 t - (w - 1)^2\}$ for t < 1.
+
+    Error bound: 4 roundings of the conjugate, for a difference and a quotient; z3 decides for all w.
+    """
+    w, points = z3.Real("w"), c.activation(v)
+    for t, value in zip(points.tolist(), c.conjugate(points).tolist(), strict=True):
+        s, slack = Fraction(t), Fraction(4 * torch.finfo(v.dtype).eps * abs(value))
+        above, below = (z3.Q(x.numerator, x.denominator) for x in (Fraction(value) + slack, Fraction(value) - slack))
+        yield smt.for_all(w * w * z3.Q(s.numerator, s.denominator) - (w - 1) * (w - 1) <= above, what="w^2 t - f(w^2)")
+        yield smt.for_all(below <= z3.Q(s.numerator, (1 - s).numerator), what="the largest w^2 t - f(w^2)")
 
 
 def check_conjugate(conjugate: Conjugate, **options: Unpack[Options]) -> list[Evidence]:
@@ -382,6 +395,5 @@ def check_conjugate(conjugate: Conjugate, **options: Unpack[Options]) -> list[Ev
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `conjugate` is no `Conjugate`.
     """
-    if not isinstance(conjugate, Conjugate):
-        raise TypeError(f"conjugate must be a Conjugate, got {type(conjugate).__name__}")
+    arguments.instances(Conjugate, conjugate=conjugate)
     return check(conjugate, laws(Conjugate), **options)

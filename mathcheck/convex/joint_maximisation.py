@@ -16,6 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.residual import Residual, exactly
 from mathcheck.strategies import BATCH_SHAPES
@@ -51,12 +52,11 @@ def theta_part_of_argmax(g: Tensor) -> Tensor:
         TypeError: if `g` is no floating tensor.
         ValueError: if `g` has no entry or fewer than two dimensions.
     """
-    return g.amax(-1) == maximum(g)[..., None]
+    return maximum(g)[..., None] == g.amax(-1)
 
 
 def _check_table(g: Tensor) -> None:
-    if not isinstance(g, Tensor) or not g.dtype.is_floating_point:
-        raise TypeError(f"g must be a floating tensor, got {getattr(g, 'dtype', type(g).__name__)}")
+    arguments.floating(g=g)
     if g.ndim < 2 or 0 in g.shape:
         raise ValueError(f"g must have shape (*batch, n, m) without a zero, got {tuple(g.shape)}")
 

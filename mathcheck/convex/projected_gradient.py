@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.convex import segment
 from mathcheck.convex.projection import Projection
@@ -46,21 +46,20 @@ def projected_gradient_ascent(
         $x_{\mathrm{steps}}$ of the shape of x, without gradient; with `trace` all of $x_0, x_1, \dots$, `(steps + 1, *batch, n)`.
 
     Raises:
-        TypeError: if `x` is no floating tensor.
+        TypeError: if `x` is no floating tensor, or an argument is of another type.
         ValueError: if `step_size` is not positive and finite, `steps` is negative, or f or `project` returns another
             shape.
 
     References:
         Bertsekas, Nonlinear Programming, section 2.3: gradient projection methods.
     """
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"x must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+    arguments.functions(f=f, project=project)
+    arguments.floating(x=x)
     if x.ndim < 1:
         raise ValueError("x must have shape (*batch, n), got a tensor without dimensions")
-    if not 0 < step_size < float("inf"):
-        raise ValueError(f"step_size must be positive and finite, got {step_size}")
-    if steps < 0:
-        raise ValueError(f"steps must be at least 0, got {steps}")
+    arguments.positive(step_size=step_size)
+    arguments.at_least(0, steps=steps)
+    arguments.instances(bool, trace=trace)
     path = [x.detach().clone()]
     for _ in range(steps):
         point = path[-1] + step_size * gradient(f, path[-1])
@@ -80,8 +79,11 @@ def gradient(f: Function, x: Tensor) -> Tensor:
         x: `(*batch, n)`.
 
     Raises:
+        TypeError: if f is no function or x no floating tensor.
         ValueError: if f returns another shape.
     """
+    arguments.functions(f=f)
+    arguments.floating(x=x)
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
         value = f(leaf)

@@ -10,15 +10,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.oracles import arb
 from mathcheck.residual import Kind, Residual, at_most, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
 
@@ -55,8 +56,9 @@ def box(lower: Sequence[float], upper: Sequence[float]) -> ConvexSet:
         upper: n numbers, none below that of `lower`.
 
     Raises:
-        ValueError: if the ends are not n pairs in order, with a number between them.
+        TypeError, ValueError: if the ends are not n pairs of numbers in order, with a number between them.
     """
+    arguments.sequences((int, float), lower=lower, upper=upper)
     low, high = [float(x) for x in lower], [float(x) for x in upper]
     if len(low) != len(high) or not low:
         raise ValueError(f"lower and upper must hold n >= 1 numbers each, got {len(low)} and {len(high)}")
@@ -116,16 +118,9 @@ def project_on_unit_ball(y: Tensor) -> Tensor:
         TypeError: if `y` is no floating tensor.
         ValueError: if `y` has no entry in its last dimension.
     """
-    _check_points("y", y)
+    arguments.vectors(y=y)
     length: Tensor = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
     return y / length.clamp(min=1.0)
-
-
-def _check_points(name: str, points: Tensor) -> None:
-    if not isinstance(points, Tensor) or not points.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(points, 'dtype', type(points).__name__)}")
-    if points.ndim < 1 or points.shape[-1] < 1:
-        raise ValueError(f"{name} must have shape (*batch, n) with n >= 1, got {tuple(points.shape)}")
 
 
 on_unit_ball = Projection(project_on_unit_ball, unit_ball(3), reach=10.0, batch_shapes=BATCH_SHAPES)
@@ -166,7 +161,13 @@ law = functools.partial(claim, repairs=_REPAIRS, examples=60)
 
 
 def points(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
-    """Points of the domain `(*batch, n)`, in and out of the set."""
+    """Points of the domain `(*batch, n)`, in and out of the set.
+
+    Raises:
+        TypeError: if `p` is no record, or `dtype` neither float32 nor float64.
+    """
+    arguments.instances(Projection, p=p)
+    arguments.dtypes(dtype=dtype)
     numbers = st.one_of(Interval(reach=p.reach).elements(dtype), Interval(reach=min(2.0, p.reach)).elements(dtype))
     return st.sampled_from(list(p.batch_shapes)).flatmap(
         lambda batch: strategies.tensors((*batch, p.onto.dimension), dtype, numbers)
@@ -334,6 +335,29 @@ def shape_and_dtype_stay(p: Projection, y: Tensor) -> Iterator[Residual]:
     value = p.project(y)
     yield exactly(tuple(value.shape), tuple(y.shape), kind=Kind.NUMERICAL, what="the shape of P(y)")
     yield exactly(value.dtype, y.dtype, kind=Kind.NUMERICAL, what="the dtype of P(y)")
+
+
+@claim(given=_single, reference=on_unit_ball, mutants=_OTHER | _ARGUMENT | _REFLECTED | _SHORT, uses=(nearest,))
+def no_point_of_the_ball_is_nearer(p: Projection, y: Tensor) -> Iterator[Residual]:
+    r"""Of all points of the unit ball none is nearer, and P(y) is one of them.
+
+    $\max_{\lVert z\rVert\le1}\langle y-P(y),\, z-P(y)\rangle = \lVert y-P(y)\rVert - \langle y-P(y),\, P(y)\rangle \le 0$ and
+    $\lVert P(y)\rVert \le 1$, both in ball arithmetic.
+
+    Error bound: 8n roundings of P(y) as in `nearest`, with 1 for the largest $\lVert z\rVert$; 8n of 1 for the length.
+    """
+    value, n = p.project(y), p.onto.dimension
+
+    def gap(row: list[Any]) -> list[Any]:
+        apart = [a - b for a, b in zip(row[:n], row[n:], strict=True)]
+        lengths = [arb.sqrt(sum(v * v for v in part)) for part in (apart, row[n:])]
+        return [lengths[0] - sum(a * b for a, b in zip(apart, row[n:], strict=True)), lengths[1]]
+
+    true = arb.enclose_rows(gap, torch.cat([y, value], -1))
+    size = (_length(y) + _length(value) + 1) * (_length(y - value) + 1 + _length(value))
+    ends = torch.stack([torch.zeros_like(size), torch.ones_like(size)], -1).to(y.dtype)
+    scale = torch.stack([size, torch.ones_like(size)], -1)
+    yield at_most(true, ends, ulps=8 * n, scale=scale, what="the largest <y - P(y), z - P(y)>, and |P(y)|")
 
 
 def check_projection(

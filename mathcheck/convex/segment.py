@@ -10,12 +10,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from types import NoneType
 
 import torch
 import z3
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.convex.projection import Projection, Slip, box, points
 from mathcheck.oracles import smt
@@ -38,23 +40,18 @@ def project_on_segment(y: Tensor, fixed: Tensor, values: Tensor, lower: float = 
         A new tensor of the shape of y. Its gradient in y is 1 where $l \le y_i \le u$ and nothing is fixed, else 0.
 
     Raises:
-        TypeError: if `y` is no floating tensor, `fixed` no mask, or `values` of another dtype.
-        ValueError: if shapes do not fit, the bounds are not in order, or a fixed value is not finite.
+        TypeError: if `y` or `values` is no floating tensor, `fixed` no mask, or a bound no number.
+        ValueError: if dtypes or shapes do not fit, the bounds are not in order, or a fixed value is not finite.
 
     References:
         Boyd and Vandenberghe, Convex Optimization, section 8.1.1: projection on a rectangle.
     """
-    for name, tensor in (("y", y), ("fixed", fixed), ("values", values)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    arguments.floating(y=y, values=values)
+    arguments.masks(fixed=fixed)
+    arguments.numbers(lower=lower, upper=upper)
+    for name, tensor in (("fixed", fixed), ("values", values)):
         if tensor.ndim > y.ndim or tensor.shape != y.shape[y.ndim - tensor.ndim :]:
             raise ValueError(f"{name} must have the last dimensions of y, {tuple(y.shape)}, got {tuple(tensor.shape)}")
-    if not y.dtype.is_floating_point:
-        raise TypeError(f"y must be a floating tensor, got {y.dtype}")
-    if fixed.dtype != torch.bool:
-        raise TypeError(f"fixed must be a mask of dtype torch.bool, got {fixed.dtype}")
-    if values.dtype != y.dtype:
-        raise TypeError(f"values must have the dtype of y, {y.dtype}, got {values.dtype}")
     if not (lower <= upper and lower < math.inf and upper > -math.inf):
         raise ValueError(f"lower must not exceed upper, got lower={lower}, upper={upper}")
     if not bool((values.isfinite() | ~fixed).all()):
@@ -71,8 +68,10 @@ def segment(fixed: Sequence[float | None], lower: float = 0.0, upper: float = 1.
         upper: $u$, at least `lower`.
 
     Raises:
-        ValueError: if there is no entry, or the bounds are not in order.
+        TypeError, ValueError: if there is no entry, or something other than a number, or the bounds are not in order.
     """
+    arguments.sequences((int, float, NoneType), fixed=fixed)
+    arguments.numbers(lower=lower, upper=upper)
     entries = list(fixed)
     mask = torch.tensor([a is not None for a in entries])
     numbers = torch.tensor([0.0 if a is None else float(a) for a in entries], dtype=torch.float64)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import arb
@@ -62,15 +62,11 @@ def smooth_max(x: Tensor, beta: float = 1.0) -> Tensor:
         `(*batch,)`; its gradient is the softmax of $\beta x$, and NaN in a row that holds $+\infty$.
 
     Raises:
-        TypeError: if `x` is no floating tensor.
+        TypeError: if `x` is no floating tensor, or `beta` no number.
         ValueError: if `x` has no entry in its last dimension, or `beta` is not positive and finite.
     """
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"x must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.ndim < 1 or x.shape[-1] < 1:
-        raise ValueError(f"x must have shape (*batch, n) with n >= 1, got {tuple(x.shape)}")
-    if not (isinstance(beta, (int, float)) and 0 < beta < math.inf):
-        raise ValueError(f"beta must be a positive finite number, got {beta!r}")
+    arguments.vectors(x=x)
+    arguments.positive(beta=beta)
     top = x.detach().amax(-1, keepdim=True)
     # Where the maximum is infinite the shift would be inf - inf; without it the sum of exponentials is right.
     top = torch.where(top.isinf(), torch.zeros_like(top), top)

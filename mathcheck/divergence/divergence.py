@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck.claim import Options, check, claim, laws
-from mathcheck.divergence import definition
+from mathcheck.divergence import _definition as definition
 from mathcheck.evidence import Evidence
 from mathcheck.probability.families import Normals, Parameters
 from mathcheck.residual import Kind, Residual, at_most, close, exactly

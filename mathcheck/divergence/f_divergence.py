@@ -17,6 +17,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.divergence import finite
 from mathcheck.evidence import Evidence
@@ -54,7 +55,20 @@ Slip = Callable[[FDivergence], FDivergence]
 
 
 def definition(f: FDivergence, p: Row, q: Row, *, recession: bool = True) -> Any:
-    r"""$\sum_{q_i > 0} q_i f(p_i/q_i) + f'(\infty)P(q = 0)$ of rational distributions, as a ball; possibly infinite."""
+    r"""$\sum_{q_i > 0} q_i f(p_i/q_i) + f'(\infty)P(q = 0)$ of rational distributions, as a ball; possibly infinite.
+
+    Args:
+        f: for its generator and limits.
+        p, q: `(n,)`.
+        recession: whether the second term is added.
+
+    Raises:
+        TypeError, ValueError: if f is no record, or p and q are not as many fractions.
+    """
+    arguments.instances(FDivergence, f=f)
+    arguments.sequences(Fraction, p=p, q=q)
+    arguments.same_length(p=p, q=q)
+    arguments.instances(bool, recession=recession)
     at_zero, slope = f.limits()
     total: Any = flint.arb(0)
     for a, b in zip(p, q, strict=True):
@@ -66,7 +80,15 @@ def definition(f: FDivergence, p: Row, q: Row, *, recession: bool = True) -> Any
 
 
 def enclosed(f: FDivergence, p: Tensor, q: Tensor, *, recession: bool = True) -> Ball:
-    """The true $D_f$ of distributions `(*batch, n)`, `(*batch,)`."""
+    """The true $D_f$ of distributions `(*batch, n)`, `(*batch,)`.
+
+    Raises:
+        TypeError, ValueError: if f is no record, or p and q are not alike.
+    """
+    arguments.instances(FDivergence, f=f)
+    arguments.alike(p=p, q=q)
+    arguments.vectors(p=p)
+    arguments.instances(bool, recession=recession)
     source = "definition in ball arithmetic"
 
     def one(a: Row, b: Row) -> Ball:
@@ -74,11 +96,11 @@ def enclosed(f: FDivergence, p: Tensor, q: Tensor, *, recession: bool = True) ->
             return arb.enclose(lambda: definition(f, a, b, recession=recession), source=source)
         return Ball(math.inf, kind=Kind.ENCLOSED, source=source)
 
-    rows = [[rational(row) for row in t.detach().cpu().reshape(-1, t.shape[-1])] for t in (p, q)]
+    rows = [[_rational(row) for row in t.detach().cpu().reshape(-1, t.shape[-1])] for t in (p, q)]
     return Ball.stack([one(a, b) for a, b in zip(*rows, strict=True)], p.shape[:-1])
 
 
-def rational(row: Tensor) -> list[Fraction]:
+def _rational(row: Tensor) -> list[Fraction]:
     """The entries of `(n,)` without rounding."""
     return [Fraction(v) for v in row.tolist()]
 
@@ -155,7 +177,7 @@ def _counts(weights: Sequence[int], total: int) -> list[int]:
     return counts
 
 
-def distributions(n: int, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
+def _distributions(n: int, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     """Distributions `(n,)` that sum to exactly 1, some outcomes impossible or rare."""
     weights = st.lists(st.sampled_from([1, 2, 3, 0, 5, 1000, 10**6]), min_size=n, max_size=n).filter(any)
     total = 2 ** _places(dtype)
@@ -163,7 +185,14 @@ def distributions(n: int, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
 
 
 def pairs(f: FDivergence, dtype: torch.dtype, sizes: Sequence[int] = (2, 3, 4)) -> st.SearchStrategy[Any]:
-    """Pairs of distributions: unrelated, equal, or nearly so."""
+    """Pairs of distributions: unrelated, equal, or nearly so.
+
+    Raises:
+        TypeError: if `f` is no record, `dtype` neither float32 nor float64, or the sizes are no integers.
+    """
+    arguments.instances(FDivergence, f=f)
+    arguments.dtypes(dtype=dtype)
+    arguments.sequences(int, sizes=sizes)
 
     def moved(p: Tensor, source: int, target: int, power: int) -> tuple[Tensor, Tensor]:
         q, step = p.clone(), min(2.0**-power, float(p[source]))
@@ -172,7 +201,7 @@ def pairs(f: FDivergence, dtype: torch.dtype, sizes: Sequence[int] = (2, 3, 4)) 
         return p, q
 
     def of(n: int) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
-        law, index = distributions(n, dtype), st.integers(0, n - 1)
+        law, index = _distributions(n, dtype), st.integers(0, n - 1)
         near = st.builds(moved, law, index, index, st.integers(2, _places(dtype)))
         apart = st.tuples(law, law)
         return st.one_of(apart, near, st.tuples(near, st.booleans()).map(lambda t: t[0][::-1] if t[1] else t[0])) \
@@ -328,8 +357,7 @@ def check_f_divergence(divergence: FDivergence, **options: Unpack[Options]) -> l
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `divergence` is not a record.
     """
-    if not isinstance(divergence, FDivergence):
-        raise TypeError(f"divergence must be an FDivergence, got {type(divergence).__name__}")
+    arguments.instances(FDivergence, divergence=divergence)
     return check(divergence, laws(FDivergence), **options)
 
 

@@ -11,25 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mathcheck.divergence.excess import half_exp_excess, log_excess
-
-
-def _check(p: Tensor, q: Tensor) -> None:
-    for name, t in (("p", p), ("q", q)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-    if p.dtype != q.dtype or p.device != q.device:
-        raise ValueError(f"q is {q.dtype} on {q.device}, expected {p.dtype} on {p.device} as p")
-    if p.ndim < 1 or p.shape[-1] < 1:
-        raise ValueError(f"p must have shape (*batch, n) with n >= 1, got {tuple(p.shape)}")
-    if p.shape != q.shape:
-        raise ValueError(f"q has shape {tuple(q.shape)}, expected {tuple(p.shape)} as p")
-    slack = 4 * p.shape[-1] * torch.finfo(p.dtype).eps
-    for name, t in (("p", p.detach()), ("q", q.detach())):
-        if not bool((t >= 0).all()):
-            raise ValueError(f"{name} must be at least 0, got {float(t.min())}")
-        if not bool(((t.sum(-1) - 1).abs() <= slack).all()):
-            raise ValueError(f"{name} must sum to 1, got sums {t.sum(-1).flatten().tolist()[:8]}")
+from mathcheck import arguments
+from mathcheck.divergence._excess import half_exp_excess, log_excess
 
 
 def _kl_terms(a: Tensor, b: Tensor, gap: Tensor) -> Tensor:
@@ -40,6 +23,10 @@ def _kl_terms(a: Tensor, b: Tensor, gap: Tensor) -> Tensor:
     near = a * log_excess(torch.where(far, 0.0, gap) / safe, torch.where(far, 1.0, b) / safe)
     return torch.where(far, gap + torch.xlogy(a, torch.where(far & (a > 0), a, 1.0))
                        - torch.xlogy(a, torch.where(far & (b > 0), b, 1.0)), near)  # fmt: skip
+
+
+def _kl(p: Tensor, q: Tensor) -> Tensor:
+    return _kl_terms(p, q, q - p).sum(-1)
 
 
 def kl(p: Tensor, q: Tensor) -> Tensor:
@@ -57,8 +44,8 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: if p and q are not distributions of one shape, dtype and device.
     """
-    _check(p, q)
-    return _kl_terms(p, q, q - p).sum(-1)
+    arguments.distributions(p=p, q=q)
+    return _kl(p, q)
 
 
 def reverse_kl(p: Tensor, q: Tensor) -> Tensor:
@@ -74,7 +61,8 @@ def reverse_kl(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    return kl(q, p)
+    arguments.distributions(p=p, q=q)
+    return _kl(q, p)
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
@@ -92,7 +80,7 @@ def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    _check(p, q)
+    arguments.distributions(p=p, q=q)
     middle, half = (p + q) / 2, (q - p) / 2
     return (_kl_terms(p, middle, half) + _kl_terms(q, middle, -half)).sum(-1) / 2
 
@@ -112,7 +100,7 @@ def squared_hellinger(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    _check(p, q)
+    arguments.distributions(p=p, q=q)
     empty = (p == 0) & (q == 0)
     # The root of 1 in place of that of 0 keeps the gradient finite where both are 0.
     roots = torch.where(empty, 1.0, p).sqrt() + torch.where(empty, 1.0, q).sqrt()
@@ -132,7 +120,7 @@ def total_variation(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    _check(p, q)
+    arguments.distributions(p=p, q=q)
     return (p - q).abs().sum(-1) / 2
 
 
@@ -151,7 +139,11 @@ def pearson(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    _check(p, q)
+    arguments.distributions(p=p, q=q)
+    return _pearson(p, q)
+
+
+def _pearson(p: Tensor, q: Tensor) -> Tensor:
     empty = (p == 0) & (q == 0)
     return ((p - q) / torch.where(empty, 1.0, q) * (p - q)).sum(-1)
 
@@ -169,7 +161,8 @@ def neyman(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: as `kl`.
     """
-    return pearson(q, p)
+    arguments.distributions(p=p, q=q)
+    return _pearson(q, p)
 
 
 def alpha_divergence(p: Tensor, q: Tensor, alpha: float) -> Tensor:
@@ -196,11 +189,10 @@ def alpha_divergence(p: Tensor, q: Tensor, alpha: float) -> Tensor:
         Cressie and Read (1984), Multinomial goodness-of-fit tests, JRSS B 46. Amari (2009), Alpha-divergence is unique,
         IEEE Transactions IT-55.
     """
-    if not -float("inf") < alpha < float("inf"):
-        raise ValueError(f"alpha must be finite, got {alpha}")
+    arguments.finite(alpha=alpha)
+    arguments.distributions(p=p, q=q)
     if alpha in (0.0, 1.0):
-        return kl(p, q) if alpha == 1 else kl(q, p)
-    _check(p, q)
+        return _kl(p, q) if alpha == 1 else _kl(q, p)
     both = (p > 0) & (q > 0)
     a, b = torch.where(both, p, 1.0), torch.where(both, q, 1.0)
     x = (a - b) / b

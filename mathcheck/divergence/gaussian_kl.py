@@ -9,17 +9,18 @@ $\delta < \sqrt\epsilon$. Here each form is a sum of terms that are each non-neg
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
-from mathcheck.divergence import definition
+from mathcheck.divergence import _definition as definition
+from mathcheck.divergence._excess import half_exp_excess, log_excess
 from mathcheck.divergence.divergence import Divergence
-from mathcheck.divergence.excess import half_exp_excess, log_excess
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
 from mathcheck.residual import Ball, Kind, Residual, at_most, close
@@ -119,15 +120,8 @@ class _CholeskyDivergence(torch.autograd.Function):
 def _checked(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor, spread: str, rank: int) -> None:
     names = ("mean_q", f"{spread}_q", "mean_p", f"{spread}_p")
     tensors = (mean_q, spread_q, mean_p, spread_p)
-    for name, t in zip(names, tensors, strict=True):
-        if not isinstance(t, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(t).__name__}")
-        if not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must have a floating dtype, got {t.dtype}")
-        if t.dtype != mean_q.dtype or t.device != mean_q.device:
-            raise ValueError(f"{name} is {t.dtype} on {t.device}, expected {mean_q.dtype} on {mean_q.device} as mean_q")
-    if mean_q.ndim < 1 or mean_q.shape[-1] < 1:
-        raise ValueError(f"mean_q must have shape (*batch, n) with n >= 1, got {tuple(mean_q.shape)}")
+    arguments.floating(**dict(zip(names, tensors, strict=True)))
+    arguments.vectors(mean_q=mean_q)
     expected = (*mean_q.shape, mean_q.shape[-1]) if rank == 2 else tuple(mean_q.shape)
     for name, t, shape in zip(names, tensors, (tuple(mean_q.shape), expected) * 2, strict=True):
         if tuple(t.shape) != shape:
@@ -250,6 +244,7 @@ def kl_monte_carlo(
         TypeError, ValueError: as `kl_diagonal`, or if the noise has another shape.
     """
     _checked(mean_q, log_variance_q, mean_p, log_variance_p, "log_variance", 1)
+    arguments.floating(mean_q=mean_q, noise=noise)
     if noise.ndim != mean_q.ndim + 1 or noise.shape[1:] != mean_q.shape or noise.shape[0] < 1:
         raise ValueError(f"noise has shape {tuple(noise.shape)}, expected (K, *{tuple(mean_q.shape)}) with K >= 1")
     scaled = (mean_q - mean_p + torch.exp(log_variance_q / 2) * noise) * torch.exp(-log_variance_p / 2)
@@ -273,7 +268,14 @@ def closed_form(row: definition.Row) -> Any:
 
     Args:
         row: mean and log-variance of q, mean and log-variance of p, as lists of balls.
+
+    Raises:
+        TypeError, ValueError: if `row` does not consist of four lists of numbers.
     """
+    arguments.sequences(Sequence, row=row)
+    if len(row) != 4:
+        raise ValueError(f"row must hold 4 lists, got {len(row)}")
+    arguments.rows(**{f"row[{i}]": part for i, part in enumerate(row)})
     return _closed_form(row, 1.0)
 
 

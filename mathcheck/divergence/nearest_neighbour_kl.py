@@ -18,7 +18,7 @@ from scipy import special
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.oracles import arb, statistics
 from mathcheck.residual import Residual, close
@@ -51,22 +51,15 @@ def nearest_neighbour_kl(x: Tensor, y: Tensor, k: int = 3, *, period: float | No
         Wang, Kulkarni, Verdu (2009), Divergence estimation for multidimensional densities via k-nearest-neighbor
         distances, IEEE Transactions IT-55, equation (14).
     """
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"k must be an integer, got {k!r}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    arguments.finite_floating(x=x, y=y)
+    arguments.at_least(1, k=k)
+    if period is not None:
+        arguments.positive(period=period)
     for name, t, least in (("x", x, k + 1), ("y", y, k)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
         if t.ndim != 2 or t.shape[0] < least or t.shape[1] < 1:
             raise ValueError(f"{name} must have shape (n, d) with n >= {least} and d >= 1, got {tuple(t.shape)}")
-        if t.dtype != x.dtype or t.device != x.device or t.shape[1] != x.shape[1]:
-            raise ValueError(f"{name} has {t.shape[1]} columns, {t.dtype} on {t.device}, expected {x.shape[1]}, "
-                             f"{x.dtype} on {x.device} as x")  # fmt: skip
-        if not bool(t.isfinite().all()):
-            raise ValueError(f"{name} must be finite")
-    if period is not None and not 0 < period < math.inf:
-        raise ValueError(f"period must be positive and finite, got {period}")
+        if t.shape[1] != x.shape[1]:
+            raise ValueError(f"{name} has {t.shape[1]} columns, expected {x.shape[1]} as x")
     points = [t.detach().double().cpu().numpy() for t in (x, y)]
     if period is not None:
         # The remainder of a tiny negative number is the period itself after rounding, which the tree refuses.
@@ -86,10 +79,10 @@ def null_mean_on_the_circle(n: int, m: int) -> float:
         m: draws from Q, at least 1.
 
     Raises:
-        ValueError: if there are too few draws.
+        TypeError, ValueError: if there are too few draws.
     """
-    if n < 2 or m < 1:
-        raise ValueError(f"n must be at least 2 and m at least 1, got {n} and {m}")
+    arguments.at_least(2, n=n)
+    arguments.at_least(1, m=m)
     return float(special.digamma(n) - special.digamma(m + 1)) + math.log(m / (n - 1))
 
 
@@ -106,10 +99,11 @@ def null_variance_bound(n: int, m: int, k: int) -> float:
         k: which neighbour, at least 1.
 
     Raises:
-        ValueError: if there are too few draws.
+        TypeError, ValueError: if there are too few draws.
     """
-    if k < 1 or n <= k or m < k:
-        raise ValueError(f"n > k, m >= k and k >= 1 are needed, got n={n}, m={m}, k={k}")
+    arguments.at_least(1, k=k)
+    arguments.at_least(k + 1, n=n)
+    arguments.at_least(k, m=m)
     return 2 * float(2 * special.polygamma(1, k) - special.polygamma(1, n) - special.polygamma(1, m + 1))
 
 
@@ -135,15 +129,16 @@ def null_estimates(
         generator: of the draws.
 
     Raises:
-        ValueError: if `repetitions` is less than 1.
+        TypeError, ValueError: for arguments of another type, or `repetitions` less than 1.
     """
-    if repetitions < 1:
-        raise ValueError(f"repetitions must be at least 1, got {repetitions}")
+    arguments.functions(sampler=sampler)
+    arguments.at_least(1, n=n, m=m, k=k, repetitions=repetitions)
+    arguments.instances(torch.Generator, generator=generator)
     pairs = ((sampler(n, generator), sampler(m, generator)) for _ in range(repetitions))
     return torch.stack([nearest_neighbour_kl(x, y, k) for x, y in pairs])
 
 
-def by_sorting(x: Tensor, y: Tensor, k: int, period: float | None = None) -> Any:
+def _by_sorting(x: Tensor, y: Tensor, k: int, period: float | None = None) -> Any:
     """The estimate as a ball, from all distances; the logarithms of squares save the roots."""
     rows = [[[arb.exact(v) for v in row] for row in t.tolist()] for t in (x, y)]
     (n, d), m = x.shape, len(y)
@@ -212,7 +207,7 @@ def estimate_is_that_of_all_distances(f: Estimator, x: Tensor, y: Tensor, k: int
     Error bound: 8 roundings of the value and of $d(d + 2) + 10d$: coordinates' differences have a relative error of one
     rounding, so each logarithm an absolute one of $d + 2$, and the logarithms that are subtracted stay below 5 here.
     """
-    true = arb.enclose(lambda: by_sorting(x, y, k), source="all distances in ball arithmetic")
+    true = arb.enclose(lambda: _by_sorting(x, y, k), source="all distances in ball arithmetic")
     d = x.shape[1]
     scale = true.mid.abs() + d * (d + 2) + d * 10
     yield close(f(x, y, k), true, scale=scale, what="estimate")

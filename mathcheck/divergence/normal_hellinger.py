@@ -12,6 +12,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
 from mathcheck.residual import Residual, close
@@ -39,20 +40,16 @@ def squared_hellinger(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tens
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device, or a standard
             deviation that is not positive.
     """  # noqa: E501
-    for name, t in (("mean_p", mean_p), ("std_p", std_p), ("mean_q", mean_q), ("std_q", std_q)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.shape != mean_p.shape or t.dtype != mean_p.dtype or t.device != mean_p.device:
-            raise ValueError(f"{name} has shape {tuple(t.shape)}, {t.dtype} on {t.device}, expected "
-                             f"{tuple(mean_p.shape)}, {mean_p.dtype} on {mean_p.device} as mean_p")  # fmt: skip
-        if name.startswith("std") and not bool((t > 0).all()):
+    arguments.alike(mean_p=mean_p, std_p=std_p, mean_q=mean_q, std_q=std_q)
+    for name, t in (("std_p", std_p), ("std_q", std_q)):
+        if not bool((t > 0).all()):
             raise ValueError(f"{name} must be positive, got {float(t.min())}")
     gap = std_p - std_q
     distance = (mean_p - mean_q) / torch.hypot(std_p, std_q)
     return -2 * torch.expm1(-torch.log1p(gap / std_p * (gap / std_q) / 2) / 2 - distance * distance / 4)
 
 
-def integral(mean_p: Any, std_p: Any, mean_q: Any, std_q: Any) -> Any:
+def _integral(mean_p: Any, std_p: Any, mean_q: Any, std_q: Any) -> Any:
     r"""$\int(\sqrt p - \sqrt q)^2$ of two normal distributions given in balls, tails included.
 
     It is $\mathbb E[g(Z)]$ for $x = c + sz$ with c between the means and s twice the larger standard deviation:
@@ -109,5 +106,5 @@ def equals_the_certified_integral(f: Hellinger, a: Tensor, s: Tensor, b: Tensor,
     Error bound: 24 roundings of the value, since nothing cancels; the radius of the integral includes the tails.
     """
     with arb.precision(100):
-        true = arb.to_ball(integral(*(arb.exact(t) for t in (a, s, b, r))), "certified integral")
+        true = arb.to_ball(_integral(*(arb.exact(t) for t in (a, s, b, r))), "certified integral")
     yield close(f(a, s, b, r), true, ulps=24, what="squared Hellinger of two normals")

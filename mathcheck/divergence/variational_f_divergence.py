@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.divergence import f_divergence as family
 from mathcheck.divergence.f_divergence import FDivergence
@@ -69,14 +69,9 @@ def variational_bound(form: VariationalForm, v: Tensor, p: Tensor, q: Tensor) ->
         Nguyen, Wainwright, Jordan (2010), Estimating divergence functionals and the likelihood ratio by convex risk
         minimization, lemma 1. Nowozin, Cseke, Tomioka (2016), f-GAN, section 2.4.
     """
-    for name, t in (("v", v), ("p", p), ("q", q)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.shape != v.shape or t.dtype != v.dtype or t.device != v.device:
-            raise ValueError(f"{name} has shape {tuple(t.shape)}, {t.dtype} on {t.device}, expected {tuple(v.shape)}, "
-                             f"{v.dtype} on {v.device} as v")  # fmt: skip
-    if v.ndim < 1 or v.shape[-1] < 1:
-        raise ValueError(f"v must have shape (*batch, n) with n >= 1, got {tuple(v.shape)}")
+    arguments.instances(VariationalForm, form=form)
+    arguments.alike(v=v, p=p, q=q)
+    arguments.vectors(v=v)
     return (p * form.activation(v) - q * form.penalty(v)).sum(-1)
 
 
@@ -242,8 +237,7 @@ def check_variational_form(form: VariationalForm, **options: Unpack[Options]) ->
         mathcheck.Refuted: if a law fails, with the counterexample and a diagnosis.
         TypeError: if `form` is not a record.
     """
-    if not isinstance(form, VariationalForm):
-        raise TypeError(f"form must be a VariationalForm, got {type(form).__name__}")
+    arguments.instances(VariationalForm, form=form)
     return check(form, laws(VariationalForm), **options)
 
 

@@ -17,6 +17,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
@@ -26,27 +27,9 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 Weighted = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def _check(**tensors: Tensor) -> None:
-    first_name, first = next(iter(tensors.items()))
-    for name, t in tensors.items():
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.dtype != first.dtype or t.device != first.device:
-            raise ValueError(
-                f"{name} is {t.dtype} on {t.device}, expected {first.dtype} on {first.device} as {first_name}"
-            )
-        if t.ndim < 1 or t.shape[-1] < 1 or t.shape[:-1] != first.shape[:-1]:
-            raise ValueError(f"{name} must have shape {(*first.shape[:-1], 'n')} with n >= 1, got {tuple(t.shape)}")
-
-
 def _check_laws(places: Tensor, p: Tensor, q: Tensor) -> None:
-    _check(places=places, p=p, q=q)
-    slack = 4 * places.shape[-1] * torch.finfo(places.dtype).eps
-    for name, t in (("p", p), ("q", q)):
-        if t.shape != places.shape:
-            raise ValueError(f"{name} has shape {tuple(t.shape)}, expected {tuple(places.shape)} as places")
-        if not bool((t >= 0).all()) or not bool(((t.sum(-1) - 1).abs() <= slack).all()):
-            raise ValueError(f"{name} must be at least 0 and sum to 1, got {t.flatten().tolist()[:8]}")
+    arguments.alike(places=places, p=p, q=q)
+    arguments.distributions(p=p, q=q)
     if not bool((places.diff(dim=-1) > 0).all()):
         raise ValueError(f"places must increase, got {places.flatten().tolist()[:8]}")
 
@@ -69,7 +52,9 @@ def wasserstein_samples(x: Tensor, y: Tensor) -> Tensor:
     References:
         Vallender (1974), Calculation of the Wasserstein distance between probability distributions on the line.
     """
-    _check(x=x, y=y)
+    arguments.vectors(x=x, y=y)
+    if x.shape[:-1] != y.shape[:-1]:
+        raise ValueError(f"y must have shape {(*x.shape[:-1], 'm')} with the batch of x, got {tuple(y.shape)}")
     n, m = x.shape[-1], y.shape[-1]
     x, y = x.sort(-1).values, y.sort(-1).values
     if n == m:
@@ -137,7 +122,7 @@ def lipschitz_penalty(gradient: Tensor) -> Tensor:
     References:
         Petzka, Fischer, Lukovnicov (2018), On the regularization of Wasserstein GANs, equation (8).
     """
-    _check(gradient=gradient)
+    arguments.vectors(gradient=gradient)
     norm: Tensor = torch.linalg.vector_norm(gradient, dim=-1)
     return (norm - 1).clamp(min=0).square()
 
@@ -158,12 +143,7 @@ def penalised_optimum(distance: Tensor, weight: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: if shapes, dtypes or devices differ, or a number is out of range.
     """
-    for name, t in (("distance", distance), ("weight", weight)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.shape != distance.shape or t.dtype != distance.dtype or t.device != distance.device:
-            raise ValueError(f"{name} has shape {tuple(t.shape)}, {t.dtype} on {t.device}, expected "
-                             f"{tuple(distance.shape)}, {distance.dtype} on {distance.device} as distance")  # fmt: skip
+    arguments.alike(distance=distance, weight=weight)
     if not bool((distance >= 0).all()) or not bool((weight > 0).all()):
         raise ValueError(f"distance must be at least 0 and weight positive, got {distance} and {weight}")
     return distance + distance / (4 * weight) * distance
@@ -185,9 +165,15 @@ def transport_cost(x: list[Fraction], y: list[Fraction]) -> Fraction:
     Each $x_i$ holds m units and each $y_j$ takes n. Units are matched in order, and the plan's optimality is certified by
     duality: the cost equals $\mathbb E[h(X)] - \mathbb E[h(Y)]$ for a function h of slope at most 1 on all points.
 
+    Args:
+        x, y: at least one number each.
+
     Raises:
+        TypeError, ValueError: if a sample is empty, or holds something other than fractions.
         ArithmeticError: if the certificate fails, which would be an error in this function.
     """
+    arguments.sequences(Fraction, x=x, y=y)
+    arguments.rows(x=x, y=y)
     n, m = len(x), len(y)
     units = list(zip(sorted(x * m), sorted(y * n), strict=True))
     cost = sum((abs(a - b) for a, b in units), Fraction(0)) / (n * m)

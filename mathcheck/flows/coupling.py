@@ -7,16 +7,19 @@ whatever the index set, $\log\lvert\det J\rvert = \sum_i s_i(x_\Omega)$.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import flint
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
-from mathcheck.oracles import derivative
+from mathcheck.oracles import arb, derivative
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
 
@@ -24,27 +27,13 @@ Conditioner = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def _indices(kept: Sequence[int], n: int) -> tuple[Tensor, Tensor]:
-    if not isinstance(kept, Sequence) or isinstance(kept, str):
-        raise TypeError(f"kept must be a sequence of integers, got {type(kept).__name__}")
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"n must be an integer, got {type(n).__name__}")
+    arguments.sequences(int, kept=kept)
+    arguments.at_least(2, n=n)
     chosen = list(kept)
-    if n < 2:
-        raise ValueError(f"n must be at least 2, got {n}")
-    if any(isinstance(i, bool) or not isinstance(i, int) for i in chosen):
-        raise TypeError(f"kept must hold integers, got {chosen}")
     if len(set(chosen)) != len(chosen) or any(i < 0 or i >= n for i in chosen) or not 0 < len(chosen) < n:
         raise ValueError(f"kept must be a non-empty proper subset of 0, ..., {n - 1}, got {chosen}")
     rest = [i for i in range(n) if i not in set(chosen)]
     return torch.tensor(chosen), torch.tensor(rest)
-
-
-def _point(x: Tensor, n: int, name: str) -> Tensor:
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.ndim < 1 or x.shape[-1] != n:
-        raise ValueError(f"{name} must have shape (*batch, {n}), got {tuple(x.shape)}")
-    return x
 
 
 def affine_coupling(kept: Sequence[int], n: int, conditioner: Conditioner) -> Bijection:
@@ -70,9 +59,10 @@ def affine_coupling(kept: Sequence[int], n: int, conditioner: Conditioner) -> Bi
         Dinh, Sohl-Dickstein, Bengio, Density estimation using Real NVP (2017), equations (7) and (8).
     """
     chosen, rest = _indices(kept, n)
+    arguments.functions(conditioner=conditioner)
 
     def parts(x: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        _point(x, n, name)
+        arguments.events((n,), **{name: x})
         s, t = conditioner(x[..., chosen.to(x.device)])
         expected = (*x.shape[:-1], len(rest))
         for label, value in (("log-scales", s), ("shifts", t)):
@@ -118,16 +108,18 @@ def additive_coupling(kept: Sequence[int], n: int, shift: Callable[[Tensor], Ten
         Dinh, Krueger, Bengio, NICE: Non-linear independent components estimation (2015), section 3.2.
     """
     chosen, rest = _indices(kept, n)
+    arguments.functions(shift=shift)
 
     def shifted(x: Tensor, sign: int, name: str) -> Tensor:
-        _point(x, n, name)
+        arguments.events((n,), **{name: x})
         t = shift(x[..., chosen.to(x.device)])
         if tuple(t.shape) != (*x.shape[:-1], len(rest)):
             raise ValueError(f"shift gave shape {tuple(t.shape)}, expected {(*x.shape[:-1], len(rest))}")
         return x.index_copy(-1, rest.to(x.device), x[..., rest.to(x.device)] + sign * t)
 
     def zero(x: Tensor) -> Tensor:
-        return torch.zeros_like(_point(x, n, "x")[..., 0])
+        arguments.events((n,), x=x)
+        return torch.zeros_like(x[..., 0])
 
     return Bijection(lambda x: shifted(x, 1, "x"), lambda y: shifted(y, -1, "y"), zero, (n,), zero,
                      batch_shapes=BATCH_SHAPES, volume_preserving=True)  # fmt: skip
@@ -138,8 +130,13 @@ def example_conditioner(inputs: int, outputs: int, seed: int = 0) -> Conditioner
 
     Args:
         inputs, outputs: numbers of kept and of moved coordinates.
-        seed: of the weights, which are standard normal.
+        seed: of the weights, which are standard normal; at least 0.
+
+    Raises:
+        TypeError, ValueError: for numbers that are none.
     """
+    arguments.at_least(1, inputs=inputs, outputs=outputs)
+    arguments.at_least(0, seed=seed)
     g = torch.Generator().manual_seed(seed)
     c, d, a, b = (torch.randn(*shape, generator=g, dtype=torch.float64)
                   for shape in ((4, inputs), (4,), (outputs, 4), (outputs, 4)))  # fmt: skip
@@ -229,23 +226,26 @@ def _ball(mid: Tensor, radius: Tensor) -> Ball:
     return Ball(mid, radius, kind=Kind.NUMERICAL, source="Jacobian, autograd")
 
 
+_SLIPS: dict[str, Callable[[Build], Build]] = {
+    "one moved coordinate is ignored": _mutant(
+        lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x)[..., 1:].sum(-1))
+    ),
+    "the sign of the log-determinant is changed": _mutant(
+        lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: -_log_scales(kept, c, x).sum(-1))
+    ),
+    "the scales are added instead of their logarithms": _mutant(
+        lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x).exp().sum(-1))
+    ),
+    "the log-scales are averaged": _mutant(
+        lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x).mean(-1))
+    ),
+}
+
+
 @claim(
     given=_couplings,
     reference=affine_coupling,
-    mutants={
-        "one moved coordinate is ignored": _mutant(
-            lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x)[..., 1:].sum(-1))
-        ),
-        "the sign of the log-determinant is changed": _mutant(
-            lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: -_log_scales(kept, c, x).sum(-1))
-        ),
-        "the scales are added instead of their logarithms": _mutant(
-            lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x).exp().sum(-1))
-        ),
-        "the log-scales are averaged": _mutant(
-            lambda b, kept, n, c: _replaced(b, log_abs_det_jacobian=lambda x: _log_scales(kept, c, x).mean(-1))
-        ),
-    },
+    mutants=_SLIPS,
     uses=(jacobian_is_block_triangular,),
 )
 def log_det_is_the_sum_of_the_log_scales(
@@ -264,6 +264,75 @@ def log_det_is_the_sum_of_the_log_scales(
     value = b.log_abs_det_jacobian(x)
     yield close(value, derivative.log_abs_det(derivative.jacobian(b.forward, x)), ulps=16, what="log|det J|")
     yield close(value, derivative.log_abs_det(derivative.difference_jacobian(b.forward, x)), ulps=16, what="log|det J|")
+
+
+def _polynomials(inputs: int, outputs: int, seed: int) -> tuple[list[list[int]], list[list[int]]]:
+    r"""Small integers a and b, for the conditioner $s = a x_\Omega / 8$, $t = b x_\Omega^2$."""
+    g = torch.Generator().manual_seed(seed)
+    a, b = torch.randint(-3, 4, (2, outputs, inputs), generator=g).tolist()
+    return a, b
+
+
+def _polynomial_couplings(build: Build, dtype: torch.dtype) -> st.SearchStrategy[Inputs]:
+    """As `_couplings`, at points in quarters, where s and t are exact."""
+
+    def of(n: int) -> st.SearchStrategy[Inputs]:
+        points = strategies.tensors((n,), dtype, st.integers(-8, 8).map(lambda k: k / 4))
+        return st.tuples(strategies.index_sets(n), st.just(n), st.integers(0, 2**31 - 1), points)
+
+    return st.integers(2, 4).flatmap(of)
+
+
+@claim(
+    given=_polynomial_couplings,
+    reference=affine_coupling,
+    mutants={
+        **_SLIPS,
+        "the exponential of the shift is added": lambda build: (
+            lambda kept, n, c: build(kept, n, lambda x: (c(x)[0], c(x)[1].exp()))
+        ),
+        "the shift is subtracted": lambda build: lambda kept, n, c: build(kept, n, lambda x: (c(x)[0], -c(x)[1])),
+    },
+    uses=(log_det_is_the_sum_of_the_log_scales,),
+)
+def map_and_log_det_are_those_of_the_formula(
+    build: Build, kept: tuple[int, ...], n: int, seed: int, x: Tensor
+) -> Iterator[Residual]:
+    r"""Map and log-determinant are those of the formula, in ball arithmetic.
+
+    $y_{\Omega^c} = e^{s}\odot x_{\Omega^c} + t$ and $\log\lvert\det J\rvert$ of its Jacobian, by dual numbers and
+    elimination, for a conditioner with polynomials $s = a x_\Omega/8$ and $t = b x_\Omega^2$ that floats compute exactly.
+
+    Error bound: 4 roundings of $\lvert x\rvert e^s + \lvert t\rvert$ for the map; n of $\sum_i\lvert s_i\rvert$ for the
+    log-determinant; plus the radii.
+    """
+    rest = [i for i in range(n) if i not in kept]
+    a, b = _polynomials(len(kept), len(rest), seed)
+
+    def conditioner(inside: Tensor) -> tuple[Tensor, Tensor]:
+        return inside @ inside.new_tensor(a).mT / 8, inside.square() @ inside.new_tensor(b).mT
+
+    def output(point: list[Any]) -> list[Any]:
+        y = list(point)
+        for i, scales, shifts in zip(rest, a, b, strict=True):
+            s = sum(c * point[j] for c, j in zip(scales, kept, strict=True)) / 8
+            t = sum(c * point[j] * point[j] for c, j in zip(shifts, kept, strict=True))
+            y[i] = arb.exp(s) * point[i] + t
+        return y
+
+    def true() -> list[Any]:
+        point = arb.exact_list(x)
+        rows = [arb.gradient(functools.partial(lambda i, v: output(v)[i], i), point) for i in range(n)]
+        return [*output(point), arb.log(abs(flint.arb_mat(rows).det()))]
+
+    enclosed, coupling = arb.enclose(true), build(kept, n, conditioner)
+    y, log_det = (Ball(enclosed.mid[k], enclosed.radius[k], kind=Kind.ENCLOSED, source=source)
+                  for k, source in ((slice(n), "formula"), (n, "dual numbers and elimination")))  # fmt: skip
+    s, t = conditioner(x[..., list(kept)].double().cpu())
+    size = x.abs().double().cpu().index_add(0, torch.tensor(rest), t.abs() + x.double().cpu()[rest].abs() * s.exp())
+    yield close(coupling.forward(x), y, ulps=4, scale=size, what="y")
+    if coupling.log_abs_det_jacobian is not None:
+        yield close(coupling.log_abs_det_jacobian(x), log_det, ulps=n, scale=s.abs().sum(), what="log|det J|")
 
 
 affine = affine_coupling((0, 3), 5, example_conditioner(2, 3))

@@ -18,7 +18,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb, derivative
@@ -30,23 +30,21 @@ Conditioner = Callable[[Tensor], Factors]
 
 
 def _order(permutation: Sequence[int]) -> list[int]:
+    arguments.sequences(int, permutation=permutation)
     order = list(permutation)
-    if any(isinstance(i, bool) or not isinstance(i, int) for i in order):
-        raise TypeError(f"permutation must hold integers, got {order}")
     if not order or sorted(order) != list(range(len(order))):
         raise ValueError(f"permutation must hold each of 0, ..., c-1 once with c >= 1, got {order}")
     return order
 
 
-def _factors(lower: Tensor, upper: Tensor, scales: Tensor, batch: tuple[int, ...], c: int) -> None:
+def _factors(lower: Tensor, upper: Tensor, scales: Tensor, batch: tuple[int, ...] | None, c: int) -> None:
+    """Refuses factors of another shape; `batch` is that of the scales where it is `None`."""
+    arguments.floating(lower=lower, upper=upper, scales=scales)
+    batch = tuple(scales.shape[:-1]) if batch is None else batch
     shapes = {"lower": (*batch, c, c), "upper": (*batch, c, c), "scales": (*batch, c)}
     for (name, shape), t in zip(shapes.items(), (lower, upper, scales), strict=True):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
         if tuple(t.shape) != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(t.shape)}")
-        if t.dtype != scales.dtype or t.device != scales.device:
-            raise ValueError(f"{name} is {t.dtype} on {t.device}, expected {scales.dtype} on {scales.device} as scales")
     if not bool((scales.detach() != 0).all()):
         raise ValueError("scales must not be zero: then the matrix has no inverse")
 
@@ -84,7 +82,7 @@ def plu_matrix(permutation: Sequence[int], lower: Tensor, upper: Tensor, scales:
         TypeError, ValueError: for arguments of another type, shape, dtype or device, or a scale of zero.
     """
     order = _order(permutation)
-    _factors(lower, upper, scales, tuple(scales.shape[:-1]), len(order))
+    _factors(lower, upper, scales, None, len(order))
     return _matrix(order, lower, upper, scales)
 
 
@@ -94,20 +92,13 @@ def plu_inverse(permutation: Sequence[int], lower: Tensor, upper: Tensor, scales
     Args, Returns, Raises: as `plu_matrix`.
     """
     order = _order(permutation)
-    _factors(lower, upper, scales, tuple(scales.shape[:-1]), len(order))
+    _factors(lower, upper, scales, None, len(order))
     return _inverse(order, lower, upper, scales)
 
 
-def _image(x: Tensor, event: tuple[int, int, int], name: str) -> Tensor:
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.ndim < 3 or tuple(x.shape[-3:]) != event:
-        raise ValueError(f"{name} must have shape (*batch, {event[0]}, {event[1]}, {event[2]}), got {tuple(x.shape)}")
-    return x
-
-
 def _positions(positions: tuple[int, int]) -> tuple[int, int]:
-    if len(positions) != 2 or any(not isinstance(k, int) or k < 1 for k in positions):
+    arguments.sequences(int, positions=positions)
+    if len(positions) != 2 or min(positions) < 1:
         raise ValueError(f"positions must be (m, n), both at least 1, got {positions}")
     return positions[0], positions[1]
 
@@ -144,7 +135,7 @@ def invertible_convolution(
     event = (len(order), m, n)
 
     def cast(x: Tensor, name: str) -> Factors:
-        _image(x, event, name)
+        arguments.events(event, **{name: x})
         return lower.to(x), upper.to(x), scales.to(x)
 
     def log_det(x: Tensor, name: str, sign: int) -> Tensor:
@@ -181,13 +172,13 @@ def conditional_convolution(
         TypeError, ValueError: as `plu_matrix`, or if `kept` is less than 1.
     """
     order, (m, n) = _order(permutation), _positions(positions)
-    if isinstance(kept, bool) or not isinstance(kept, int) or kept < 1:
-        raise ValueError(f"kept must be an integer of at least 1, got {kept!r}")
+    arguments.at_least(1, kept=kept)
+    arguments.functions(conditioner=conditioner)
     event = (kept + len(order), m, n)
 
     def parts(x: Tensor, name: str) -> tuple[Tensor, Tensor, Factors]:
-        image = _image(x, event, name)
-        first, second = image[..., :kept, :, :], image[..., kept:, :, :]
+        arguments.events(event, **{name: x})
+        first, second = x[..., :kept, :, :], x[..., kept:, :, :]
         factors = conditioner(first)
         _factors(*factors, tuple(x.shape[:-3]), len(order))
         return first, second, factors
@@ -213,9 +204,14 @@ def example_conditioner(c: int, seed: int = 0) -> Conditioner:
     r"""A fixed smooth conditioner for tests and proofs: $\tanh$ of random features, scales in $\pm(1.25, 3.25)$.
 
     Args:
-        c: channels that the matrix mixes.
-        seed: of the weights.
+        c: channels that the matrix mixes, at least 1.
+        seed: of the weights, at least 0.
+
+    Raises:
+        TypeError, ValueError: for numbers that are none.
     """
+    arguments.at_least(1, c=c)
+    arguments.at_least(0, seed=seed)
 
     def conditioner(first: Tensor) -> Factors:
         g = torch.Generator().manual_seed(seed)
@@ -238,7 +234,12 @@ def plu_determinant(permutation: tuple[int, ...], scales: list[Fraction]) -> Fra
     Args:
         permutation: of 0, ..., c-1.
         scales: c numbers.
+
+    Raises:
+        TypeError, ValueError: if `permutation` is none, or `scales` does not hold as many fractions.
     """
+    arguments.sequences(Fraction, scales=scales)
+    arguments.same_length(permutation=_order(permutation), scales=scales)
     pairs = ((i, j) for i in range(len(permutation)) for j in range(i))
     return math.prod(scales, start=Fraction((-1) ** sum(permutation[j] > permutation[i] for i, j in pairs)))
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb
@@ -71,20 +71,14 @@ def mixture_cdf(logits: Tensor, means: Tensor, log_scales: Tensor) -> Bijection:
             later for points of another dtype.
     """
     given = {"logits": logits, "means": means, "log_scales": log_scales}
+    arguments.finite_floating(**given)
     for name, t in given.items():
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
         if t.ndim != 1 or t.shape[0] < 1 or t.shape != logits.shape:
             raise ValueError(f"{name} must have shape (K,) with K >= 1 as logits, got {tuple(t.shape)}")
-        if t.dtype != logits.dtype or t.device != logits.device:
-            raise ValueError(f"{name} is {t.dtype} on {t.device}, expected {logits.dtype} on {logits.device} as logits")
-        if not bool(t.detach().isfinite().all()):
-            raise ValueError(f"{name} must be finite, got {t.detach()[:8].tolist()}")
 
     def at(x: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log-weights, log-scales, standardised points, and 2 F(x) - 1."""
-        if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
+        arguments.floating(**{name: x})
         weights, spread = logits.to(x).log_softmax(0), log_scales.to(x)
         t = (x.unsqueeze(-1) - means.to(x)) * torch.exp(-spread)
         balance = (weights.exp() * torch.erf(t * _ROOT_HALF)).sum(-1)
@@ -141,7 +135,11 @@ def mass_of_the_bounded_map(total: Any) -> Any:
 
     Args:
         total: $W = \sum_k w_k$, positive, a ball.
+
+    Raises:
+        TypeError: if it is no number.
     """
+    arguments.scalars(total=total)
     return 1 - arb.erfc(total / (2 * arb.sqrt(arb.exact(2))))
 
 

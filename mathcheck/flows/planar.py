@@ -18,7 +18,7 @@ import z3
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb, smt
@@ -34,18 +34,12 @@ def _softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, torch.zeros_like(x))
 
 
-def _parameters(w: Tensor, u: Tensor, b: Tensor | None = None) -> None:
-    for name, t in (("w", w), ("u", u), *([] if b is None else [("b", b)])):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.dtype != w.dtype or t.device != w.device:
-            raise ValueError(f"{name} is {t.dtype} on {t.device}, expected {w.dtype} on {w.device} as w")
-        if not bool(t.detach().isfinite().all()):
-            raise ValueError(f"{name} must be finite, got {t.detach().flatten()[:8].tolist()}")
+def _parameters(w: Tensor, u: Tensor, *shift: Tensor) -> None:
+    arguments.finite_floating(**dict(zip("wub", (w, u, *shift), strict=False)))
     if w.ndim != 1 or w.shape[0] < 1 or u.shape != w.shape:
         raise ValueError(f"w and u must have one shape (n,) with n >= 1, got {tuple(w.shape)} and {tuple(u.shape)}")
-    if b is not None and b.ndim:
-        raise ValueError(f"b must be a single number, got shape {tuple(b.shape)}")
+    if shift and shift[0].ndim:
+        raise ValueError(f"b must be a single number, got shape {tuple(shift[0].shape)}")
     if not bool((w.detach() != 0).any()):
         raise ValueError("w must not be zero: then the map is a shift and the constraint has no direction")
 
@@ -131,10 +125,7 @@ def planar(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
 
     def parts(x: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """The vector u-hat, the place w.x + b, and w.u."""
-        if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-        if x.ndim < 1 or x.shape[-1] != n:
-            raise ValueError(f"{name} must have shape (*batch, {n}), got {tuple(x.shape)}")
+        arguments.events((n,), **{name: x})
         weights, shift = w.to(x), u.to(x)
         return constrained(weights, shift), (x * weights).sum(-1) + b.to(x), weights @ shift
 
@@ -165,7 +156,13 @@ Lemma = Callable[[list[Fraction], list[Fraction]], Fraction]
 
 
 def rank_one_determinant(u: list[Fraction], v: list[Fraction]) -> Fraction:
-    r"""$\det(I + u v^\top) = 1 + v^\top u$, the matrix determinant lemma, for vectors of one length."""
+    r"""$\det(I + u v^\top) = 1 + v^\top u$, the matrix determinant lemma, for vectors of one length.
+
+    Raises:
+        TypeError, ValueError: for other than fractions, or vectors of two lengths.
+    """
+    arguments.sequences(Fraction, u=u, v=v)
+    arguments.same_length(u=u, v=v)
     return 1 + sum((a * b for a, b in zip(u, v, strict=True)), Fraction(0))
 
 
@@ -203,7 +200,11 @@ def classify(c: Fraction) -> tuple[bool, bool]:
 
     Args:
         c: exact.
+
+    Raises:
+        TypeError: if it is no fraction.
     """
+    arguments.fractions(c=c)
     return c >= -1, c > -1
 
 

@@ -9,19 +9,13 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb
 from mathcheck.probability.density import Density
 from mathcheck.residual import Residual, close
 from mathcheck.strategies import BATCH_SHAPES, Interval
-
-
-def _floating(x: Tensor, name: str) -> Tensor:
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    return x
 
 
 def rescaling(log_scales: Tensor) -> Bijection:
@@ -41,16 +35,13 @@ def rescaling(log_scales: Tensor) -> Bijection:
     References:
         Dinh, Krueger, Bengio, NICE: Non-linear independent components estimation (2015), section 3.3.
     """
-    _floating(log_scales, "log_scales")
+    arguments.finite_floating(log_scales=log_scales)
     if log_scales.ndim != 1 or log_scales.shape[0] < 1:
         raise ValueError(f"log_scales must have shape (n,) with n >= 1, got {tuple(log_scales.shape)}")
-    if not bool(log_scales.detach().isfinite().all()):
-        raise ValueError(f"log_scales must be finite, got {log_scales.detach()[:8].tolist()}")
     n = log_scales.shape[0]
 
     def scales(x: Tensor, name: str) -> Tensor:
-        if _floating(x, name).ndim < 1 or x.shape[-1] != n:
-            raise ValueError(f"{name} must have shape (*batch, {n}), got {tuple(x.shape)}")
+        arguments.events((n,), **{name: x})
         return log_scales.to(x)
 
     def log_det(x: Tensor, name: str, sign: int) -> Tensor:
@@ -80,8 +71,7 @@ def logistic_log_prob(z: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: for a point that is no floating tensor, or a number without dimension.
     """
-    if _floating(z, "z").ndim < 1:
-        raise ValueError("z must have shape (*batch, n), got a number without dimension")
+    arguments.vectors(z=z)
     return _logistic(z).sum(-1)
 
 
@@ -107,10 +97,13 @@ def logistic_sample(
         device: of the generator.
 
     Raises:
-        TypeError: for another dtype.
+        TypeError: for arguments of another type, or another dtype.
     """
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    arguments.sequences(int, shape=shape)
+    arguments.dtypes(dtype=dtype)
+    arguments.devices(device=device)
+    if generator is not None:
+        arguments.instances(Generator, generator=generator)
     bits = 52 if dtype == torch.float64 else 23
     u = (torch.randint(2**bits, shape, generator=generator, device=device).to(dtype) + 0.5) * 2.0**-bits
     return torch.logit(u)
@@ -125,7 +118,11 @@ def directed_log_det(log_scales: Tensor, reverse: bool) -> Tensor:
     Args:
         log_scales: `(n,)`.
         reverse: whether the inverse is applied.
+
+    Raises:
+        TypeError, ValueError: as `rescaling`, or if `reverse` is neither True nor False.
     """
+    arguments.instances(bool, reverse=reverse)
     b = rescaling(log_scales)
     function = b.inverse_log_abs_det_jacobian if reverse else b.log_abs_det_jacobian
     assert function is not None
@@ -202,9 +199,11 @@ def logistic_quantile(u: Tensor) -> Tensor:
         u: `(*batch,)`.
 
     Raises:
+        TypeError: for levels that are no floating tensor.
         ValueError: for levels outside (0, 1), where the quantile is infinite or none.
     """
-    if not bool(((_floating(u, "u") > 0) & (u < 1)).all()):
+    arguments.floating(u=u)
+    if not bool(((u > 0) & (u < 1)).all()):
         raise ValueError(f"u must lie in (0, 1), got {u.detach().flatten()[:8].tolist()}")
     return torch.logit(u)
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.inference.evidence_bound import EvidenceBound
 from mathcheck.inference.log_derivative import overlap, softmax
@@ -25,17 +25,6 @@ from mathcheck.residual import Ball, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Row = Sequence[Any]
-
-
-def _pair(first: Tensor, second: Tensor, names: tuple[str, str]) -> None:
-    for name, t in zip(names, (first, second), strict=True):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.ndim < 1 or t.shape[-1] < 1:
-            raise ValueError(f"{name} must have at least one entry in its last dimension, got {tuple(t.shape)}")
-    if first.shape != second.shape or first.dtype != second.dtype or first.device != second.device:
-        got, expected = ((tuple(t.shape), t.dtype, t.device) for t in (second, first))
-        raise ValueError(f"{names[1]} has shape, dtype and device {got}, expected {expected} as {names[0]}")
 
 
 def elbo(log_joint: Tensor, log_q: Tensor) -> Tensor:
@@ -54,7 +43,8 @@ def elbo(log_joint: Tensor, log_q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
     """
-    _pair(log_joint, log_q, ("log_joint", "log_q"))
+    arguments.alike(log_joint=log_joint, log_q=log_q)
+    arguments.vectors(log_joint=log_joint)
     return (log_joint - log_q).mean(-1)
 
 
@@ -73,7 +63,8 @@ def finite_elbo(log_joint: Tensor, log_q: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
     """
-    _pair(log_joint, log_q, ("log_joint", "log_q"))
+    arguments.alike(log_joint=log_joint, log_q=log_q)
+    arguments.vectors(log_joint=log_joint)
     empty = log_q == -math.inf
     ratio = torch.where(empty, torch.zeros_like(log_q), log_joint) - torch.where(empty, torch.zeros_like(log_q), log_q)
     return (log_q.exp() * ratio).sum(-1)
@@ -88,12 +79,28 @@ NormalParts = Callable[[Row, Any, Any], Parts]
 
 
 def finite_parts(log_joint: Row, logits: Row) -> Parts:
-    r"""$\mathbb E_q\log p(x, z)$, $H(q)$ and $\mathrm{KL}(q\,\|\,p(\cdot\mid x))$ for q the softmax of `logits`, in balls."""
+    r"""$\mathbb E_q\log p(x, z)$, $H(q)$ and $\mathrm{KL}(q\,\|\,p(\cdot\mid x))$ for q the softmax of `logits`, in balls.
+
+    Args:
+        log_joint, logits: `(n,)`, n at least 1.
+
+    Raises:
+        TypeError, ValueError: if they are no sequences of as many numbers.
+    """
+    arguments.rows(log_joint=log_joint, logits=logits)
+    arguments.same_length(log_joint=log_joint, logits=logits)
     q, posterior = softmax(logits), softmax(log_joint)
     energy = sum(p * w for p, w in zip(q, log_joint, strict=True))
     entropy = -sum(p * arb.log(p) for p in q)
     gap = sum(p * (arb.log(p) - arb.log(r)) for p, r in zip(q, posterior, strict=True))
     return energy, entropy, gap
+
+
+def _parameters(model: Row) -> Row:
+    arguments.rows(model=model)
+    if len(model) != 3:
+        raise ValueError(f"model must hold x, a and l, got {len(model)} numbers")
+    return model
 
 
 def normal_parts(model: Row, m: Any, v: Any) -> Parts:
@@ -102,9 +109,14 @@ def normal_parts(model: Row, m: Any, v: Any) -> Parts:
     The posterior is normal with precision $P = 1 + a^2e^{-l}$ and mean $a x e^{-l}/P$.
 
     Args:
-        model: x, a and l. m, v: mean and log-variance of q.
+        model: x, a and l.
+        m, v: mean and log-variance of q.
+
+    Raises:
+        TypeError, ValueError: if they are no numbers.
     """
-    x, a, log_variance = model
+    arguments.scalars(m=m, v=v)
+    x, a, log_variance = _parameters(model)
     noise, spread, two_pi = arb.exp(-log_variance), arb.exp(v), 2 * flint.arb.pi()
     prior = -(arb.log(two_pi) + m * m + spread) / 2
     likelihood = -(arb.log(two_pi) + log_variance + noise * ((x - a * m) ** 2 + a * a * spread)) / 2
@@ -116,8 +128,15 @@ def normal_parts(model: Row, m: Any, v: Any) -> Parts:
 
 
 def normal_evidence(model: Row) -> Any:
-    r"""$\log\mathcal N(x; 0, a^2 + e^l)$."""
-    x, a, log_variance = model
+    r"""$\log\mathcal N(x; 0, a^2 + e^l)$.
+
+    Args:
+        model: x, a and l.
+
+    Raises:
+        TypeError, ValueError: if they are no three numbers.
+    """
+    x, a, log_variance = _parameters(model)
     total = a * a + arb.exp(log_variance)
     return -(arb.log(2 * flint.arb.pi() * total) + x * x / total) / 2
 

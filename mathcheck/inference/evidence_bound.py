@@ -18,8 +18,8 @@ from torch import Tensor
 from mathcheck import strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
-from mathcheck.inference import latent_models
-from mathcheck.inference.latent_models import size
+from mathcheck.inference import _latent_models as latent_models
+from mathcheck.inference._latent_models import size
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
 from mathcheck.strategies import Interval

@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.inference.elbo import normal_parts
 from mathcheck.inference.gradient_estimator import GradientEstimator
@@ -54,9 +54,8 @@ def flow_elbo(theta: Tensor, noise: Tensor, transform: Transform, log_joint: Log
     References:
         Rezende and Mohamed, Variational inference with normalizing flows (2015), equation (15).
     """
-    for name, t in (("theta", theta), ("noise", noise)):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
+    arguments.floating(theta=theta, noise=noise)
+    arguments.functions(transform=transform, log_joint=log_joint)
     if theta.ndim < 1 or theta.shape[:-1] != noise.shape[:-1] or noise.ndim < 1:
         got = f"{tuple(theta.shape)} and {tuple(noise.shape)}"
         raise ValueError(f"theta and noise must have shapes (*batch, p) and (*batch, n), got {got}")
@@ -83,6 +82,7 @@ def flow_elbo_gradient(theta: Tensor, noise: Tensor, transform: Transform, log_j
     Raises:
         TypeError, ValueError: as `pathwise_gradient` and `flow_elbo`.
     """
+    arguments.functions(transform=transform, log_joint=log_joint)
     return pathwise_gradient(
         theta, noise, lambda rows, eps: eps, lambda rows, eps: flow_elbo(rows, eps, transform, log_joint)
     )
@@ -116,7 +116,7 @@ def _normal_variance(theta: Row) -> list[Any]:
     return [(precision * s) ** 2, (s * slope) ** 2 + 2 * (precision * s * s) ** 2]
 
 
-def bent_transform(theta: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def _bent_transform(theta: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     r"""$z_2 = c_2 + e^{b}\epsilon_2$, $z_1 = c_1 + e^{a}\epsilon_1 + d z_2^2$ for theta $(c_1, a, c_2, b, d)$."""
     c1, a, c2, b, d = theta.unbind(-1)
     second = c2 + b.exp() * noise[..., 1]
@@ -124,7 +124,7 @@ def bent_transform(theta: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([first, second], -1), a + b
 
 
-def banana_log_joint(z: Tensor) -> Tensor:
+def _banana_log_joint(z: Tensor) -> Tensor:
     r"""$z \sim \mathcal N(0, I)$ and $y\mid z \sim \mathcal N(z_1 + z_2^2, 4)$ at $y = \tfrac32$."""
     misfit = 1.5 - z[..., 0] - z[..., 1] ** 2
     return -z.square().sum(-1) / 2 - misfit**2 / 8 - 1.5 * math.log(2 * math.pi) - math.log(2)
@@ -155,8 +155,8 @@ affine_flow = GradientEstimator(
     BATCH_SHAPES,
 )
 bent_flow = GradientEstimator(
-    lambda theta, noise: flow_elbo_gradient(theta, noise, bent_transform, banana_log_joint),
-    lambda theta, noise: flow_elbo(theta.expand(*noise.shape[:-1], -1), noise, bent_transform, banana_log_joint),
+    lambda theta, noise: flow_elbo_gradient(theta, noise, _bent_transform, _banana_log_joint),
+    lambda theta, noise: flow_elbo(theta.expand(*noise.shape[:-1], -1), noise, _bent_transform, _banana_log_joint),
     (Interval(reach=3.0), Interval(reach=1.0), Interval(reach=3.0), Interval(reach=1.0), Interval(reach=2.0)),
     Normal(2, nodes=6),
     _bent_objective,
@@ -240,5 +240,5 @@ def flow_elbo_is_the_log_weight(value: FlowElbo, theta: Tensor, noise: Tensor) -
             scales.append(arb.to_ball(size).mid)
     batch = theta.shape[:-1]
     true, scale = Ball.stack(balls, batch), torch.stack(scales).reshape(batch)
-    found = value(theta, noise, bent_transform, banana_log_joint)
+    found = value(theta, noise, _bent_transform, _banana_log_joint)
     yield close(found, true, ulps=16, scale=scale, what="log p(x, z) - log q(z)")

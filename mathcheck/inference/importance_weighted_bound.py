@@ -16,8 +16,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
-from mathcheck.inference import latent_models
+from mathcheck.inference import _latent_models as latent_models
 from mathcheck.inference.evidence_bound import EvidenceBound
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.noise import Normal
@@ -46,11 +47,7 @@ def importance_weighted_bound(log_weights: Tensor) -> Tensor:
     References:
         Burda, Grosse, Salakhutdinov, Importance weighted autoencoders (2016), equation (8).
     """
-    if not isinstance(log_weights, Tensor) or not log_weights.dtype.is_floating_point:
-        got = getattr(log_weights, "dtype", type(log_weights).__name__)
-        raise TypeError(f"log_weights must be a floating tensor, got {got}")
-    if log_weights.ndim < 1 or log_weights.shape[-1] < 1:
-        raise ValueError(f"log_weights must have shape (*batch, K) with K >= 1, got {tuple(log_weights.shape)}")
+    arguments.vectors(log_weights=log_weights)
     top = log_weights.detach().amax(-1, keepdim=True)
     top = torch.where(top.isinf(), torch.zeros_like(top), top)
     total = (log_weights - top).exp().mean(-1)
@@ -95,13 +92,36 @@ SubsetMean = Callable[[Sequence[Fraction], int], Fraction]
 
 
 def subset_mean(values: Sequence[Fraction], m: int) -> Fraction:
-    r"""$\binom km^{-1}\sum_{\lvert I\rvert = m}\frac1m\sum_{i\in I} a_i$ over the m-subsets I of $\{1, \dots, k\}$."""
+    r"""$\binom km^{-1}\sum_{\lvert I\rvert = m}\frac1m\sum_{i\in I} a_i$ over the m-subsets I of $\{1, \dots, k\}$.
+
+    Args:
+        values: $a_1, \dots, a_k$.
+        m: from 1 to k.
+
+    Raises:
+        TypeError, ValueError: for values that are no fractions, or m out of range.
+    """
+    arguments.sequences(Fraction, values=values)
+    arguments.at_least(1, m=m)
+    if m > len(values):
+        raise ValueError(f"m must be at most the number of values, {len(values)}, got {m}")
     subsets = list(itertools.combinations(values, m))
     return sum((sum(chosen, Fraction(0)) / m for chosen in subsets), Fraction(0)) / len(subsets)
 
 
 def expected_bound(log_weights: Sequence[Any], q: Sequence[Any], draws: int) -> Any:
-    r"""$L_K$ of a finite model by its definition, enclosed; see `latent_models.expected_bound`."""
+    r"""$L_K = \sum_{z_1, \dots, z_K} q(z_1)\cdots q(z_K)\,\log\frac1K\sum_k e^{\ell_{z_k}}$ of a finite model, enclosed.
+
+    Args:
+        log_weights, q: one ball for each of the n outcomes.
+        draws: K, at least 1; there are $n^K$ tuples.
+
+    Raises:
+        TypeError, ValueError: for arguments that are not so.
+    """
+    arguments.rows(log_weights=log_weights, q=q)
+    arguments.at_least(1, draws=draws)
+    arguments.same_length(log_weights=log_weights, q=q)
     return latent_models.expected_bound(log_weights, q, draws)
 
 

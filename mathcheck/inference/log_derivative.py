@@ -18,7 +18,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.inference import sine_objective
 from mathcheck.inference.gradient_estimator import GradientEstimator
@@ -45,8 +45,9 @@ def per_draw_gradient(theta: Tensor, batch: Sequence[int], function: Callable[[T
     Raises:
         TypeError, ValueError: if `theta` is no floating tensor of shape `(p,)`, or the values have another shape.
     """
-    if not isinstance(theta, Tensor) or not theta.dtype.is_floating_point:
-        raise TypeError(f"theta must be a floating tensor, got {getattr(theta, 'dtype', type(theta).__name__)}")
+    arguments.floating(theta=theta)
+    arguments.sequences(int, batch=batch)
+    arguments.functions(function=function)
     if theta.ndim != 1 or theta.numel() < 1:
         raise ValueError(f"theta must have shape (p,) with p >= 1, got {tuple(theta.shape)}")
     with torch.enable_grad():
@@ -86,12 +87,12 @@ def score_function_gradient(
     References:
         Williams, Simple statistical gradient-following algorithms for connectionist reinforcement learning (1992).
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
-    if event_ndim < 0 or x.ndim < event_ndim:
+    arguments.instances(Tensor, x=x)
+    arguments.functions(log_prob=log_prob, f=f)
+    arguments.at_least(0, event_ndim=event_ndim)
+    arguments.finite(baseline=baseline)
+    if x.ndim < event_ndim:
         raise ValueError(f"x must have at least event_ndim = {event_ndim} dimensions, got shape {tuple(x.shape)}")
-    if not (isinstance(baseline, (int, float)) and math.isfinite(baseline)):
-        raise ValueError(f"baseline must be a finite number, got {baseline!r}")
     fixed = x.detach()
 
     def surrogate(rows: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def score_function_gradient(
     return per_draw_gradient(theta, x.shape[: x.ndim - event_ndim], surrogate)
 
 
-def normal_log_prob(theta: Tensor, x: Tensor) -> Tensor:
+def _normal_log_prob(theta: Tensor, x: Tensor) -> Tensor:
     r"""$\log\mathcal N(x; \mu, e^{2\tau})$ for theta $(\mu, \tau)$ of shape `(*batch, 2)` and x `(*batch, 1)` -> `(*batch,)`."""
     mu, tau = theta[..., 0], theta[..., 1]
     return -(((x[..., 0] - mu) * (-tau).exp()) ** 2) / 2 - tau - math.log(2 * math.pi) / 2
@@ -117,7 +118,7 @@ def _normal_estimate(theta: Tensor, noise: Tensor) -> Tensor:
     # What does not depend on the draw is subtracted as a baseline, so that the score multiplies x sin x alone.
     baseline = float(sine_objective.penalty(theta))
     x = _normal_draw(theta, noise)
-    return score_function_gradient(theta, x, normal_log_prob, sine_objective.integrand, baseline=baseline)
+    return score_function_gradient(theta, x, _normal_log_prob, sine_objective.integrand, baseline=baseline)
 
 
 # log h for the objective E_q[log h(x) - log q(x)] over four categories; exactly representable.
@@ -142,13 +143,18 @@ def _categorical_estimate(theta: Tensor, x: Tensor) -> Tensor:
 
 
 def softmax(theta: Sequence[Any]) -> list[Any]:
-    r"""$e^{\theta_x}/\sum_y e^{\theta_y}$ in the arithmetic of the scalars."""
+    r"""$e^{\theta_x}/\sum_y e^{\theta_y}$ in the arithmetic of the scalars.
+
+    Raises:
+        TypeError, ValueError: if theta is no sequence of numbers, or empty.
+    """
+    arguments.rows(theta=theta)
     weights = [arb.exp(t) for t in theta]
     total: Any = sum(weights)
     return [w / total for w in weights]
 
 
-def evidence_objective(theta: Sequence[Any]) -> Any:
+def _evidence_objective(theta: Sequence[Any]) -> Any:
     r"""$\sum_x q_\theta(x)\,[\log h(x) - \log q_\theta(x)]$ for the categorical q with logits $\theta$, `(4,)` -> a number."""
     return sum(q * (h - arb.log(q)) for q, h in zip(softmax(theta), _LOG_H, strict=True))
 
@@ -177,7 +183,7 @@ categorical = GradientEstimator(
     _log_ratio,
     (Interval(reach=8.0),) * 4,
     Finite(4, softmax),
-    evidence_objective,
+    _evidence_objective,
     _score_variances,
     BATCH_SHAPES,
 )
@@ -189,13 +195,32 @@ NormalScore = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def finite_score(theta: Sequence[Any], x: int, log_h: Sequence[Any]) -> list[Any]:
-    r"""$\nabla\log q_\theta(x)\,\log\frac{h(x)}{q_\theta(x)}$ with $\nabla_j\log q_\theta(x) = 1[x = j] - q_\theta(j)$."""
+    r"""$\nabla\log q_\theta(x)\,\log\frac{h(x)}{q_\theta(x)}$ with $\nabla_j\log q_\theta(x) = 1[x = j] - q_\theta(j)$.
+
+    Args:
+        theta: the n logits.
+        x: the outcome, from 0 to n - 1.
+        log_h: n numbers.
+
+    Raises:
+        TypeError, ValueError: for arguments that are not so.
+    """
+    arguments.rows(theta=theta, log_h=log_h)
+    arguments.same_length(theta=theta, log_h=log_h)
+    arguments.at_least(0, x=x)
+    if x >= len(theta):
+        raise ValueError(f"x must be below {len(theta)}, the length of theta, got {x}")
     q = softmax(theta)
     return [((1 if x == j else 0) - q[j]) * (log_h[x] - arb.log(q[x])) for j in range(len(q))]
 
 
 def normal_score(mu: Any, tau: Any, z: Any) -> tuple[Any, Any]:
-    r"""$x\sin x\cdot(z/\sigma,\ z^2 - 1)$ at $x = \mu + \sigma z$, $\sigma = e^\tau$: the integrand times the normal's score."""
+    r"""$x\sin x\cdot(z/\sigma,\ z^2 - 1)$ at $x = \mu + \sigma z$, $\sigma = e^\tau$: the integrand times the normal's score.
+
+    Raises:
+        TypeError: if an argument is no number.
+    """
+    arguments.scalars(mu=mu, tau=tau, z=z)
     sigma = arb.exp(tau)
     x = mu + sigma * z
     value = x * x.sin()
@@ -213,9 +238,15 @@ def _normal_points(score: NormalScore, dtype: torch.dtype) -> st.SearchStrategy[
 
 
 def overlap(ours: Ball, true: Ball, what: str) -> Iterator[Residual]:
-    """Two enclosures of one number must overlap: the error is the distance of their centres, the bound both radii."""
+    """Two enclosures of one number must overlap: the error is the distance of their centres, the bound both radii.
+
+    Raises:
+        TypeError: if they are no balls, or `what` is no text.
+    """
+    arguments.instances(Ball, ours=ours, true=true)
+    arguments.instances(str, what=what)
     both = Ball(true.mid, true.radius + ours.radius, kind=true.kind, source=true.source)
-    yield close(ours.mid, both, ulps=0, what=what)
+    return iter((close(ours.mid, both, ulps=0, what=what),))
 
 
 @claim(
@@ -288,7 +319,7 @@ def score_of_a_normal_gives_the_gradient(score: NormalScore, theta: Tensor) -> I
     Error bound: the radii of both sides; that of the certified integral includes the tails.
     """
     with arb.precision(128):
-        mu, tau = sine_objective.row(theta)
+        mu, tau = arb.exact_list(theta)
         size = 2 * (abs(mu) + arb.exp(tau)) * (1 + arb.exp(-tau))
         means = [
             sine_objective.certified_mean(functools.partial(_coordinate, score, mu, tau, i), size, 2) for i in (0, 1)

@@ -6,7 +6,7 @@ the nodes of a quadrature rule, or over all outcomes, and not an average of draw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,9 +135,3 @@ class Finite:
 
 
 Noise = Normal | Finite
-
-
-def scalars(theta: Tensor) -> Sequence[Any]:
-    """The entries of `theta`, `(p,)`, as balls without radius."""
-    listed: Sequence[Any] = arb.exact_list(theta)
-    return listed

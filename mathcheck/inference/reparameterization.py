@@ -15,6 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.inference import sine_objective
 from mathcheck.inference.gradient_estimator import GradientEstimator
@@ -50,16 +51,24 @@ def pathwise_gradient(
     References:
         Kingma and Welling, Auto-encoding variational Bayes (2014), section 2.4.
     """
-    if not isinstance(noise, Tensor):
-        raise TypeError(f"noise must be a tensor, got {type(noise).__name__}")
-    if noise_ndim < 0 or noise.ndim < noise_ndim:
+    arguments.instances(Tensor, noise=noise)
+    arguments.functions(sample=sample, f=f)
+    arguments.at_least(0, noise_ndim=noise_ndim)
+    if noise.ndim < noise_ndim:
         raise ValueError(f"noise must have at least noise_ndim = {noise_ndim} dimensions, got {tuple(noise.shape)}")
     fixed = noise.detach()
     return per_draw_gradient(theta, noise.shape[: noise.ndim - noise_ndim], lambda rows: f(rows, sample(rows, fixed)))
 
 
 def normal_sample(theta: Tensor, noise: Tensor) -> Tensor:
-    r"""$x = \mu + e^\tau z$ for theta $(\mu, \tau)$ of shape `(*batch, 2)` and noise `(*batch, 1)` -> `(*batch, 1)`."""
+    r"""$x = \mu + e^\tau z$ for theta $(\mu, \tau)$ of shape `(*batch, 2)` and noise `(*batch, 1)` -> `(*batch, 1)`.
+
+    Raises:
+        TypeError, ValueError: for arguments of another type, shape, dtype or device.
+    """
+    arguments.events((2,), theta=theta)
+    arguments.floating(theta=theta, noise=noise)
+    arguments.events((1,), noise=noise)
     return theta[..., :1] + theta[..., 1:].exp() * noise
 
 
@@ -81,7 +90,12 @@ Expected = Callable[[Any, Any], Any]
 
 
 def normal_pathwise(mu: Any, tau: Any, z: Any) -> tuple[Any, Any]:
-    r"""$(\sin x + x\cos x)(1, \sigma z)$ at $x = \mu + \sigma z$, $\sigma = e^\tau$."""
+    r"""$(\sin x + x\cos x)(1, \sigma z)$ at $x = \mu + \sigma z$, $\sigma = e^\tau$.
+
+    Raises:
+        TypeError: if an argument is no number.
+    """
+    arguments.scalars(mu=mu, tau=tau, z=z)
     sigma = arb.exp(tau)
     x = mu + sigma * z
     slope = x.sin() + x * x.cos()
@@ -89,7 +103,11 @@ def normal_pathwise(mu: Any, tau: Any, z: Any) -> tuple[Any, Any]:
 
 
 def normal_variances(theta: Sequence[Any]) -> list[Any]:
-    r"""Variances of the score-function estimates in $(\mu, \tau)$, then of the pathwise ones: `(2,)` -> `(4,)`."""
+    r"""Variances of the score-function estimates in $(\mu, \tau)$, then of the pathwise ones: `(2,)` -> `(4,)`.
+
+    Raises:
+        TypeError, ValueError: if theta is no pair of numbers.
+    """
     return [*sine_objective.score_variances(theta), *sine_objective.pathwise_variances(theta)]
 
 
@@ -118,7 +136,7 @@ def closed_form_is_the_expectation(expected: Expected, theta: Tensor) -> Iterato
     Error bound: the radii of both sides; that of the certified integral includes the tails.
     """
     with arb.precision(128):
-        mu, tau = sine_objective.row(theta)
+        mu, tau = arb.exact_list(theta)
         sigma = arb.exp(tau)
 
         def value(z: Any) -> Any:
@@ -154,7 +172,7 @@ def derivative_through_the_sample(estimate: Pathwise, theta: Tensor) -> Iterator
     Error bound: the radii of both sides; that of the certified integral includes the tails.
     """
     with arb.precision(128):
-        mu, tau = sine_objective.row(theta)
+        mu, tau = arb.exact_list(theta)
         size = 2 * (1 + abs(mu) + arb.exp(tau)) * (1 + arb.exp(tau))
         means = [certified_mean(_part(estimate, mu, tau, index), size, 1) for index in (0, 1)]
         true = arb.gradient(lambda t: sine_objective.expected_sine(t[0], arb.exp(t[1])), [mu, tau])
@@ -186,7 +204,7 @@ def variances_are_certified_integrals(variances: Variances, theta: Tensor) -> It
     Error bound: the radii of both sides; those of the certified integrals include the tails.
     """
     with arb.precision(128):
-        mu, tau = sine_objective.row(theta)
+        mu, tau = arb.exact_list(theta)
         sigma = arb.exp(tau)
         # (sum of squares of the linear factor's coefficients): x^2 <= 2 (mu^2 + sigma^2)(1 + z^2).
         square = 2 * (mu**2 + sigma**2)

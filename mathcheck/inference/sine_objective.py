@@ -11,21 +11,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.oracles import arb
 from mathcheck.strategies import Interval
 
 # mu and tau = log sigma.
 parameters = (Interval(reach=5.0), Interval(-3.0, 1.25, reach=3.0))
 
+
+def _pair(theta: Sequence[Any]) -> tuple[Any, Any]:
+    arguments.rows(theta=theta)
+    if len(theta) != 2:
+        raise ValueError(f"theta must hold mu and log sigma, got {len(theta)} numbers")
+    return theta[0], theta[1]
+
+
 # The coefficients of 1, z, z^2, ...
 Polynomial = Sequence[Any]
 
 
 def penalty(theta: Tensor) -> Tensor:
-    r"""$\tfrac12(\mu - 1)^2 + \sigma - \log\sigma$, the part of J without randomness, `(*batch, 2)` -> `(*batch,)`."""
+    r"""$\tfrac12(\mu - 1)^2 + \sigma - \log\sigma$, the part of J without randomness, `(*batch, 2)` -> `(*batch,)`.
+
+    Raises:
+        TypeError, ValueError: if theta is no floating tensor of that shape.
+    """
+    arguments.events((2,), theta=theta)
     mu, tau = theta[..., 0], theta[..., 1]
     return (mu - 1) ** 2 / 2 + tau.exp() - tau
 
@@ -39,25 +52,45 @@ def integrand(theta: Tensor, x: Tensor) -> Tensor:
 
     Returns:
         `(*batch,)`.
+
+    Raises:
+        TypeError, ValueError: if they are no floating tensors of those shapes, of one dtype and on one device.
     """
+    arguments.floating(theta=theta, x=x)
+    arguments.events((1,), x=x)
     point = x[..., 0]
     return point * point.sin() + penalty(theta)
 
 
 def objective(theta: Sequence[Any]) -> Any:
-    r"""$J = e^{-\sigma^2/2}(\mu\sin\mu + \sigma^2\cos\mu) + \tfrac12(\mu - 1)^2 + \sigma - \log\sigma$, `(2,)` -> a number."""
-    mu, tau = theta
+    r"""$J = e^{-\sigma^2/2}(\mu\sin\mu + \sigma^2\cos\mu) + \tfrac12(\mu - 1)^2 + \sigma - \log\sigma$, `(2,)` -> a number.
+
+    Raises:
+        TypeError, ValueError: if theta is no pair of numbers.
+    """
+    mu, tau = _pair(theta)
     sigma = arb.exp(tau)
     return expected_sine(mu, sigma) + (mu - 1) ** 2 / 2 + sigma - tau
 
 
 def expected_sine(mu: Any, sigma: Any) -> Any:
-    r"""$\mathbb E[X\sin X] = e^{-\sigma^2/2}(\mu\sin\mu + \sigma^2\cos\mu)$."""
+    r"""$\mathbb E[X\sin X] = e^{-\sigma^2/2}(\mu\sin\mu + \sigma^2\cos\mu)$.
+
+    Raises:
+        TypeError: if an argument is no number.
+    """
+    arguments.scalars(mu=mu, sigma=sigma)
     return arb.exp(-sigma * sigma / 2) * (mu * mu.sin() + sigma * sigma * mu.cos())
 
 
 def hermite(k: int, s: Any) -> Any:
-    r"""$\mathrm{He}_k(s)$ by $\mathrm{He}_{k+1} = s\,\mathrm{He}_k - k\,\mathrm{He}_{k-1}$."""
+    r"""$\mathrm{He}_k(s)$ by $\mathrm{He}_{k+1} = s\,\mathrm{He}_k - k\,\mathrm{He}_{k-1}$.
+
+    Raises:
+        TypeError, ValueError: if k is no integer of at least 0, or s no number.
+    """
+    arguments.at_least(0, k=k)
+    arguments.scalars(s=s)
     previous, current = 0 * s, 1 + 0 * s
     for j in range(k):
         previous, current = current, s * current - j * previous
@@ -88,8 +121,13 @@ def _plus(p: Polynomial, q: Polynomial) -> list[Any]:
 
 
 def mean_slopes(theta: Sequence[Any]) -> tuple[Any, Any]:
-    r"""$\partial_\mu\mathbb E[X\sin X] = e^{-\sigma^2/2}(\sin\mu + \mu\cos\mu - \sigma^2\sin\mu)$ and $\partial_\tau$ of it."""
-    mu, sigma = theta[0], arb.exp(theta[1])
+    r"""$\partial_\mu\mathbb E[X\sin X] = e^{-\sigma^2/2}(\sin\mu + \mu\cos\mu - \sigma^2\sin\mu)$ and $\partial_\tau$ of it.
+
+    Raises:
+        TypeError, ValueError: if theta is no pair of numbers.
+    """
+    mu, tau = _pair(theta)
+    sigma = arb.exp(tau)
     size = arb.exp(-sigma * sigma / 2)
     c, s = mu.cos(), mu.sin()
     first = size * (s + mu * c - sigma**2 * s)
@@ -100,8 +138,12 @@ def score_variances(theta: Sequence[Any]) -> list[Any]:
     r"""Variances of $X\sin X\cdot(z/\sigma,\ z^2 - 1)$, the score-function estimate in $\mu$ and in $\tau$.
 
     Half the mean of $x^2 p(z)^2(1 - \cos 2x)$ with $p = z/\sigma$ or $z^2 - 1$, less the square of the mean.
+
+    Raises:
+        TypeError, ValueError: if theta is no pair of numbers.
     """
-    mu, sigma = theta[0], arb.exp(theta[1])
+    mu, tau = _pair(theta)
+    sigma = arb.exp(tau)
     x: Polynomial = [mu, sigma]
     variances = []
     for factor, mean in zip(([0, 1 / sigma], [-1, 0, 1]), mean_slopes(theta), strict=True):
@@ -115,8 +157,12 @@ def pathwise_variances(theta: Sequence[Any]) -> list[Any]:
     r"""Variances of $(\sin X + X\cos X)(1, \sigma z)$, the pathwise estimate in $\mu$ and in $\tau$.
 
     $(\sin x + x\cos x)^2 = \tfrac12(1 + x^2) + \tfrac12(x^2 - 1)\cos 2x + x\sin 2x$.
+
+    Raises:
+        TypeError, ValueError: if theta is no pair of numbers.
     """
-    mu, sigma = theta[0], arb.exp(theta[1])
+    mu, tau = _pair(theta)
+    sigma = arb.exp(tau)
     x: Polynomial = [mu, sigma]
     squared = _times(x, x)
     variances = []
@@ -139,13 +185,13 @@ def certified_mean(g: Callable[[Any], Any], size: Any, power: int) -> Any:
         g: takes a point of the integration path.
         size: c, a ball or number.
         power: m, at least 1.
+
+    Raises:
+        TypeError, ValueError: for arguments that are not so.
     """
+    arguments.functions(g=g)
+    arguments.scalars(size=size)
+    arguments.at_least(1, power=power)
     root = arb.sqrt(arb.exact(2))
     largest = size * (4 * power) ** power * arb.exp(arb.exact(1) / 4 - power)
     return root * arb.normal_expectation(lambda w: g(w * root) * (-w * w / 2).exp(), (largest.upper(), 0))
-
-
-def row(theta: Tensor) -> list[Any]:
-    r"""$(\mu, \tau)$ as balls without radius."""
-    listed: list[Any] = arb.exact_list(torch.as_tensor(theta))
-    return listed

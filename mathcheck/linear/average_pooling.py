@@ -15,10 +15,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.upsampling import checked_factor, checked_image, upsample, window_sums
+from mathcheck.linear.upsampling import upsample, window_sums
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
 
@@ -40,8 +40,9 @@ def average_pool(x: Tensor, size: int) -> Tensor:
         TypeError, ValueError: if `x` is no such tensor, its height or width is no multiple of k, or `size` is no
             positive integer.
     """
-    k = checked_factor(size, "size")
-    return window_sums(checked_image(x, "x", k), k) / k**2
+    arguments.at_least(1, size=size)
+    arguments.images(size, x=x)
+    return window_sums(x, size) / size**2
 
 
 def average_pool_adjoint(y: Tensor, size: int) -> Tensor:
@@ -58,8 +59,9 @@ def average_pool_adjoint(y: Tensor, size: int) -> Tensor:
     Raises:
         TypeError, ValueError: if `y` is no such tensor or `size` no positive integer.
     """
-    k = checked_factor(size, "size")
-    return upsample(checked_image(y, "y") / k**2, k)
+    arguments.at_least(1, size=size)
+    arguments.images(y=y)
+    return upsample(y / size**2, size)
 
 
 def average_pooling(size: int, height: int, width: int) -> LinearMap:
@@ -69,7 +71,8 @@ def average_pooling(size: int, height: int, width: int) -> LinearMap:
         size: k, at least 1.
         height, width: of the small image, at least 1.
     """
-    k, h, w = (checked_factor(n, name) for n, name in ((size, "size"), (height, "height"), (width, "width")))
+    arguments.at_least(1, size=size, height=height, width=width)
+    k, h, w = size, height, width
     large, small = (list(itertools.product(range(m * h), range(m * w))) for m in (k, 1))
     matrix = [[Fraction((i // k, j // k) == pixel, k**2) for i, j in large] for pixel in small]
     return LinearMap(lambda x: average_pool(x, k), lambda y: average_pool_adjoint(y, k), (k * h, k * w), (h, w), matrix,

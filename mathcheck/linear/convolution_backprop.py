@@ -17,7 +17,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.linear.correlate import correlate, correlate_adjoint
 from mathcheck.linear.linear_map import LinearMap
@@ -81,10 +81,13 @@ def backpropagate(net: Sequence[Layer], x: Tensor, cotangent: Tensor) -> Backwar
     Raises:
         TypeError, ValueError: for an empty net, or arguments of the wrong type, shape, dtype or device.
     """
+    arguments.sequences(Layer, net=net)
     if not net:
         raise ValueError("net must have at least one layer, got none")
+    arguments.vectors(x=x, cotangent=cotangent)
     states = [(x, x)]
     for number, layer in enumerate(net):
+        arguments.floating(x=x, **{f"net[{number}].weight": layer.weight, f"net[{number}].bias": layer.bias})
         if layer.weight.ndim != 1 or layer.bias.ndim != 0:
             got = f"{tuple(layer.weight.shape)} and {tuple(layer.bias.shape)}"
             raise ValueError(f"net[{number}] must have a weight (f,) and a bias (), got {got}")
@@ -102,8 +105,7 @@ def backpropagate(net: Sequence[Layer], x: Tensor, cotangent: Tensor) -> Backwar
 
 
 def _length(t: Tensor, name: str) -> int:
-    if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
+    arguments.floating(**{name: t})
     if t.ndim != 1 or not len(t):
         raise ValueError(f"{name} must have one dimension and at least one entry, got shape {tuple(t.shape)}")
     return len(t)
@@ -120,6 +122,7 @@ def correlation(weight: Tensor, n: int) -> LinearMap:
         TypeError, ValueError: if `weight` is no such tensor or n is too small.
     """
     f = _length(weight, "weight")
+    arguments.at_least(1, n=n)
     if n < f:
         raise ValueError(f"n must be at least {f}, the length of the filter, got {n}")
     entries = [Fraction(float(w)) for w in weight]
@@ -140,6 +143,7 @@ def correlation_in_the_filter(signal: Tensor, f: int) -> LinearMap:
         TypeError, ValueError: if `signal` is no such tensor or f is out of range.
     """
     n = _length(signal, "signal")
+    arguments.at_least(1, f=f)
     if not 1 <= f <= n:
         raise ValueError(f"f must be from 1 to {n}, the length of the signal, got {f}")
     entries = [Fraction(float(y)) for y in signal]

@@ -5,15 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mathcheck import arguments
+
 
 def _checked(y: Tensor, w: Tensor, names: tuple[str, str], shortest: int) -> None:
-    for name, t in zip(names, (y, w), strict=True):
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.ndim < 1 or t.shape[-1] < 1:
-            raise ValueError(f"{name} must have at least one entry in its last dimension, got {tuple(t.shape)}")
-    if (w.dtype, w.device) != (y.dtype, y.device):
-        raise ValueError(f"{names[1]} is {w.dtype} on {w.device}, expected {y.dtype} on {y.device} as {names[0]}")
+    arguments.vectors(**dict(zip(names, (y, w), strict=True)))
     if w.ndim > 1 and w.shape[:-1] != y.shape[:-1]:
         expected = f"(f,) or {(*y.shape[:-1], 'f')}"
         raise ValueError(f"{names[1]} must have shape {expected}, got {tuple(w.shape)}")

@@ -11,10 +11,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
-from mathcheck.linear.direction import Direction, Shape, same_matrices
+from mathcheck.linear._direction import Direction, Shape, same_matrices
 from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
 
 Map = Callable[[Tensor], Tensor]
@@ -390,7 +390,6 @@ def check_linear_map(
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `linear_map` is no `LinearMap`.
     """
-    if not isinstance(linear_map, LinearMap):
-        raise TypeError(f"linear_map must be a LinearMap, got {type(linear_map).__name__}")
+    arguments.instances(LinearMap, linear_map=linear_map)
     return check(linear_map, laws(LinearMap), expected_failures=expected_failures, settings=settings, dtype=dtype,
                  device=device)  # fmt: skip

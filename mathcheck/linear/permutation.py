@@ -16,9 +16,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
-from mathcheck.linear.differentiable import differentiable
+from mathcheck.linear._differentiable import differentiable
 from mathcheck.linear.linear_map import LinearMap
 from mathcheck.residual import Kind, Residual, exactly
 from mathcheck.strategies import BATCH_SHAPES
@@ -27,9 +27,8 @@ Map = Callable[[Tensor], Tensor]
 
 
 def _checked(order: Sequence[int]) -> list[int]:
+    arguments.sequences(int, order=order)
     chosen = list(order)
-    if any(isinstance(i, bool) or not isinstance(i, int) for i in chosen):
-        raise TypeError(f"order must hold integers, got {chosen}")
     if not chosen or sorted(chosen) != list(range(len(chosen))):
         raise ValueError(f"order must be a permutation of 0, ..., {max(len(chosen) - 1, 0)}, got {chosen}")
     return chosen
@@ -60,7 +59,8 @@ def sign(order: Sequence[int]) -> int:
     Raises:
         TypeError, ValueError: if `order` is no permutation.
     """
-    chosen, seen, cycles = _checked(order), [False] * len(order), 0
+    chosen, cycles = _checked(order), 0
+    seen = [False] * len(chosen)
     for start in range(len(chosen)):
         cycles += not seen[start]
         while not seen[start]:
@@ -85,6 +85,7 @@ def permute(x: Tensor, order: Sequence[int], dim: int = -1) -> Tensor:
         TypeError, ValueError: if `x` is no tensor or has another number of entries along `dim`, or `order` is no
             permutation.
     """
+    arguments.integers(dim=dim)
     return _gather(order, dim, "x")[0](x)
 
 
@@ -93,8 +94,7 @@ def _gather(order: Sequence[int], dim: int, name: str) -> tuple[Map, Map]:
     chosen, back = torch.tensor(_checked(order)), torch.tensor(inverse_order(order))
 
     def along(x: Tensor, indices: tuple[Tensor, Tensor], name: str) -> Tensor:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+        arguments.instances(Tensor, **{name: x})
         if not -x.ndim <= dim < x.ndim or x.shape[dim] != len(chosen):
             raise ValueError(f"{name} must have {len(chosen)} entries along dimension {dim}, got {tuple(x.shape)}")
         # Counted from the end, so that a leading dimension that vmap adds changes nothing.
@@ -133,6 +133,7 @@ def relabelled(f: Map, order: Sequence[int]) -> Map:
     Raises:
         TypeError, ValueError: if `order` is no permutation.
     """
+    arguments.functions(f=f)
     there, back = _gather(order, -1, "x")
     return lambda x: there(f(back(x)))
 
@@ -222,7 +223,7 @@ def determinant_is_the_sign(sign: Sign, order: tuple[int, ...]) -> Iterator[Resi
     yield exactly(sign(order), int(matrix.det(method="bareiss")), what="the sign and the determinant")
 
 
-def polynomial(n: int, seed: int) -> Map:
+def _polynomial(n: int, seed: int) -> Map:
     r"""$f_i(x) = \sum_j (a_{ij} x_j + b_{ij} x_j x_{j+1})$ with small integers a and b, whose Jacobian is one of integers.
 
     Args:
@@ -242,7 +243,7 @@ def _relabellings(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tupl
     ))  # fmt: skip
 
 
-def integer_jacobian(f: Map, x: Tensor) -> sympy.Matrix:
+def _integer_jacobian(f: Map, x: Tensor) -> sympy.Matrix:
     """The Jacobian of a polynomial with integer coefficients at a point of small integers, which autograd finds exactly.
 
     Args:
@@ -276,9 +277,9 @@ def common_reshape_keeps_the_determinant(
 
     Error bound: 0: polynomials with integer coefficients at integer points, and determinants without fractions.
     """
-    f = polynomial(len(order), seed)
+    f = _polynomial(len(order), seed)
     g = relabel(f, order)
-    ours, theirs = integer_jacobian(g, permute(x, order)), integer_jacobian(f, x)
+    ours, theirs = _integer_jacobian(g, permute(x, order)), _integer_jacobian(f, x)
     yield exactly(ours.det(method="bareiss"), theirs.det(method="bareiss"), what="det J")
     rows = list(order)
     yield exactly(ours, theirs.extract(rows, rows), what="P J P^T")

@@ -13,39 +13,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mathcheck import strategies
+from mathcheck import arguments, strategies
 from mathcheck.claim import claim
-from mathcheck.linear.differentiable import differentiable
+from mathcheck.linear._differentiable import differentiable
 from mathcheck.linear.linear_map import LinearMap
 from mathcheck.residual import Kind, Residual, exactly
 from mathcheck.strategies import BATCH_SHAPES
-
-
-def checked_factor(factor: int, name: str) -> int:
-    """The factor, if it is a positive integer.
-
-    Raises:
-        TypeError, ValueError: otherwise.
-    """
-    if isinstance(factor, bool) or not isinstance(factor, int):
-        raise TypeError(f"{name} must be an integer, got {factor!r}")
-    if factor < 1:
-        raise ValueError(f"{name} must be at least 1, got {factor}")
-    return factor
-
-
-def checked_image(x: Tensor, name: str, multiple: int = 1) -> Tensor:
-    """The images `(*batch, h, w)`, if they are floating and h and w are positive multiples of `multiple`.
-
-    Raises:
-        TypeError, ValueError: otherwise.
-    """
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.ndim < 2 or 0 in x.shape or x.shape[-2] % multiple or x.shape[-1] % multiple:
-        rule = f", h and w multiples of {multiple}" if multiple > 1 else ""
-        raise ValueError(f"{name} must have shape (*batch, h, w), not empty{rule}, got {tuple(x.shape)}")
-    return x
 
 
 def _repeated(x: Tensor, r: int) -> Tensor:
@@ -83,8 +56,9 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     Raises:
         TypeError, ValueError: if `x` is no such tensor or `factor` no positive integer.
     """
-    r = checked_factor(factor, "factor")
-    return differentiable(lambda t: _repeated(t, r), lambda t: _summed(t, r))(checked_image(x, "x"))
+    arguments.images(x=x)
+    arguments.at_least(1, factor=factor)
+    return differentiable(lambda t: _repeated(t, factor), lambda t: _summed(t, factor))(x)
 
 
 def window_sums(y: Tensor, factor: int) -> Tensor:
@@ -102,8 +76,9 @@ def window_sums(y: Tensor, factor: int) -> Tensor:
     Raises:
         TypeError, ValueError: if `y` is no such tensor, h or w is no multiple of r, or `factor` no positive integer.
     """
-    r = checked_factor(factor, "factor")
-    return differentiable(lambda t: _summed(t, r), lambda t: _repeated(t, r))(checked_image(y, "y", r))
+    arguments.at_least(1, factor=factor)
+    arguments.images(factor, y=y)
+    return differentiable(lambda t: _summed(t, factor), lambda t: _repeated(t, factor))(y)
 
 
 def transposed_convolution(channels: int, factor: int) -> nn.ConvTranspose2d:
@@ -125,12 +100,11 @@ def transposed_convolution(channels: int, factor: int) -> nn.ConvTranspose2d:
     References:
         Odena, Dumoulin, Olah, Deconvolution and checkerboard artifacts (2016): why the stride should divide the kernel.
     """
-    checked_factor(channels, "channels")
-    r = checked_factor(factor, "factor")
+    arguments.at_least(1, channels=channels, factor=factor)
     # Built without drawing initial weights, which would move torch's global generator.
     with torch.device("meta"):
-        layer = nn.ConvTranspose2d(channels, channels, r, stride=r, groups=channels, bias=False)
-    layer.weight = nn.Parameter(torch.ones(channels, 1, r, r))
+        layer = nn.ConvTranspose2d(channels, channels, factor, stride=factor, groups=channels, bias=False)
+    layer.weight = nn.Parameter(torch.ones(channels, 1, factor, factor))
     return layer
 
 
@@ -141,7 +115,8 @@ def upsampling(factor: int, height: int, width: int) -> LinearMap:
         factor: r, at least 1.
         height, width: of the small image, at least 1.
     """
-    r, h, w = (checked_factor(n, name) for n, name in ((factor, "factor"), (height, "height"), (width, "width")))
+    arguments.at_least(1, factor=factor, height=height, width=width)
+    r, h, w = factor, height, width
     large, small = (list(itertools.product(range(k * h), range(k * w))) for k in (r, 1))
     matrix = [[int((i // r, j // r) == pixel) for pixel in small] for i, j in large]
     return LinearMap(lambda x: upsample(x, r), lambda y: window_sums(y, r), (h, w), (r * h, r * w), matrix, exact=True,

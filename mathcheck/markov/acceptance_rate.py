@@ -14,6 +14,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.markov.hamiltonian import Transition, hmc_step
 from mathcheck.oracles import arb, statistics
@@ -36,14 +37,8 @@ def gaussian_acceptance_rate(step_size: Tensor, steps: int) -> Tensor:
     Raises:
         TypeError, ValueError: if a step size is not a floating number in (0, 2), or there is no step.
     """  # fmt: skip
-    if not isinstance(step_size, Tensor) or not step_size.dtype.is_floating_point:
-        raise TypeError(
-            f"step_size must be a floating tensor, got {getattr(step_size, 'dtype', type(step_size).__name__)}"
-        )
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"steps must be an integer, got {steps!r}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    arguments.floating(step_size=step_size)
+    arguments.at_least(1, steps=steps)
     if not bool(((step_size > 0) & (step_size < 2)).all()):
         raise ValueError(f"step_size must lie in (0, 2), got {step_size.flatten().tolist()[:8]}")
     half = step_size.double() / 2
@@ -74,7 +69,18 @@ def gaussian_average(step_size: float, steps: int, power: int = 0) -> flint.arb:
     With $(q, p) = \sqrt{2E}\,(\cos\theta, \sin\theta)$ the energy E is exponential and the angle uniform, and $\Delta H =
     E g(\theta)$ with $g = m + \rho\cos(2\theta - \psi)$. The mean over E is $1/(1 + g^+)$, or $2\cos^2\theta/(1 + g^+)^2$; that
     over the angle is integrated in ball arithmetic, at the current precision, up to where g vanishes.
+
+    Args:
+        step_size: in (0, 2).
+        steps: at least 1.
+        power: 0 or 1.
+
+    Raises:
+        TypeError, ValueError: for numbers that are not so.
     """
+    arguments.between(0, 2, step_size=step_size)
+    arguments.at_least(1, steps=steps)
+    arguments.between(-1, 2, power=power)
     (a, b), (c, d) = _turn(arb.exact(step_size), steps)
     first, mixed, second = a * a + c * c - 1, a * b + c * d, b * b + d * d - 1
     middle, half = (first + second) / 2, (first - second) / 2

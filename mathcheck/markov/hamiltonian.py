@@ -8,7 +8,6 @@ repeated. Leapfrog followed by a flip of the momentum is its own inverse and pre
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.markov.integrator import Integrator
 from mathcheck.markov.markov_kernel import MarkovKernel
@@ -42,20 +42,6 @@ class Chain(NamedTuple):
 
     states: Tensor
     acceptance_rate: Tensor
-
-
-def _check_point(x: Tensor, name: str) -> None:
-    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must be a floating tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.ndim < 1 or x.shape[-1] < 1:
-        raise ValueError(f"{name} must have shape (*batch, n) with n >= 1, got {tuple(x.shape)}")
-
-
-def _check_count(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _shaped(value: Tensor, shape: torch.Size, name: str) -> Tensor:
@@ -85,14 +71,11 @@ def leapfrog(gradient: Map, position: Tensor, momentum: Tensor, step_size: float
         TypeError, ValueError: for tensors that are not floating or of different shapes, a step size that is not
             positive and finite, fewer than 1 step, or a gradient of another shape.
     """  # fmt: skip
-    for name, x in (("position", position), ("momentum", momentum)):
-        _check_point(x, name)
-    if momentum.shape != position.shape or momentum.dtype != position.dtype:
-        raise ValueError(f"momentum is {momentum.dtype} {tuple(momentum.shape)}, expected {position.dtype} "
-                         f"{tuple(position.shape)} as position")  # fmt: skip
-    if not 0 < step_size < math.inf:
-        raise ValueError(f"step_size must be positive and finite, got {step_size}")
-    _check_count(steps, "steps")
+    arguments.functions(gradient=gradient)
+    arguments.alike(position=position, momentum=momentum)
+    arguments.vectors(position=position)
+    arguments.positive(step_size=step_size)
+    arguments.at_least(1, steps=steps)
     p = momentum - step_size / 2 * _shaped(gradient(position), position.shape, "gradient")
     q = position + step_size * p
     for _ in range(steps - 1):
@@ -111,6 +94,12 @@ def _score(log_density: Map) -> Map:
     return score
 
 
+def _check_functions(log_density: Map, score: Map | None) -> None:
+    arguments.functions(log_density=log_density)
+    if score is not None:
+        arguments.functions(score=score)
+
+
 def hmc_proposal(
     log_density: Map, position: Tensor, momentum: Tensor, step_size: float, steps: int, *, score: Map | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,6 +116,7 @@ def hmc_proposal(
     Raises:
         TypeError, ValueError: as `leapfrog`, or if `log_density` returns another shape.
     """
+    _check_functions(log_density, score)
     slope = score or _score(log_density)
     end, speed = leapfrog(lambda q: -slope(q), position, momentum, step_size, steps)
     batch = position.shape[:-1]
@@ -159,7 +149,8 @@ def hmc_step(
     Raises:
         TypeError, ValueError: as `hmc_proposal`.
     """
-    _check_point(state, "state")
+    arguments.vectors(state=state)
+    arguments.instances(torch.Generator, generator=generator)
     momentum = torch.empty_like(state).normal_(generator=generator)
     # -log of a uniform number, without its rounding to zero.
     level = torch.empty_like(state[..., 0]).exponential_(generator=generator)
@@ -176,8 +167,8 @@ def random_lengths(longest: int, count: int, generator: torch.Generator) -> Tens
     Raises:
         TypeError, ValueError: if `longest` or `count` is no integer or less than 1.
     """
-    _check_count(longest, "longest")
-    _check_count(count, "count")
+    arguments.at_least(1, longest=longest, count=count)
+    arguments.instances(torch.Generator, generator=generator)
     return torch.randint(1, longest + 1, (count,), generator=generator, device=generator.device)
 
 
@@ -207,9 +198,11 @@ def hmc_chain(
     Raises:
         TypeError, ValueError: as `hmc_step`, or if the log-density is not finite at the start.
     """
-    _check_point(start, "start")
-    _check_count(draws, "draws")
-    _check_count(steps, "steps")
+    _check_functions(log_density, score)
+    arguments.vectors(start=start)
+    arguments.instances(torch.Generator, generator=generator)
+    arguments.at_least(1, steps=steps, draws=draws)
+    arguments.instances(bool, randomise=randomise)
     if not bool(log_density(start).isfinite().all()):
         raise ValueError(f"start must have finite log-densities, got {log_density(start).flatten().tolist()[:8]}")
     lengths = random_lengths(steps, draws, generator).tolist() if randomise else [steps] * draws
@@ -248,9 +241,10 @@ def finite_chain(weights: Sequence[int], momenta: Sequence[int], force: Sequence
         steps: at least 1.
 
     Raises:
-        ValueError: if the lengths differ, a weight is not positive, or the momenta's law is not even.
+        TypeError, ValueError: if the lengths differ, a weight is not positive, or the momenta's law is not even.
     """
-    _check_count(steps, "steps")
+    arguments.sequences(int, weights=weights, momenta=momenta, force=force)
+    arguments.at_least(1, steps=steps)
     if any(momenta[p] != momenta[-p % len(momenta)] for p in range(len(momenta))):
         raise ValueError(f"momenta must be even, v(p) = v(-p), got {list(momenta)}")
     return _finite_chain(weights, momenta, force, steps)

@@ -17,21 +17,15 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
+from mathcheck.markov.exact_chain import Flow, Law, Rows, chain_of, kl, reverse, step
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
 
-Law = Sequence[Fraction]
-Rows = Sequence[Sequence[Fraction]]
-Flow = tuple[tuple[int, ...], ...]
-
 
 def _check_chain(transition: Tensor, **laws: Tensor) -> None:
-    for name, t in {"transition": transition, **laws}.items():
-        if not isinstance(t, Tensor) or not t.dtype.is_floating_point:
-            raise TypeError(f"{name} must be a floating tensor, got {getattr(t, 'dtype', type(t).__name__)}")
-        if t.dtype != transition.dtype or t.device != transition.device:
-            raise ValueError(f"{name} is {t.dtype} on {t.device}, expected {transition.dtype} on {transition.device}")
+    arguments.floating(transition=transition, **laws)
     shape, eps = tuple(transition.shape), torch.finfo(transition.dtype).eps
     if transition.ndim < 2 or shape[-1] != shape[-2] or shape[-1] < 1:
         raise ValueError(f"transition must have shape (*batch, n, n) with n >= 1, got {shape}")
@@ -183,33 +177,6 @@ def _cases() -> st.SearchStrategy[tuple[Flow, tuple[int, ...]]]:
     return _flows().flatmap(lambda flow: st.tuples(st.just(flow), _laws(flow)))
 
 
-def chain_of(flow: Flow, weights: Sequence[int]) -> tuple[list[list[Fraction]], list[Fraction], list[Fraction]]:
-    """Transition matrix, stationary law and starting law in rational numbers, of a flow with equal in and out."""
-    sizes = [sum(row) for row in flow]
-    transition = [[Fraction(entry, size) for entry in row] for row, size in zip(flow, sizes, strict=True)]
-    stationary = [Fraction(size, sum(sizes)) for size in sizes]
-    return transition, stationary, [Fraction(w, sum(weights)) for w in weights]
-
-
-def step(law: Law, transition: Rows) -> list[Fraction]:
-    r"""$(qT)_y = \sum_x q_x T_{xy}$, exactly."""
-    return [sum((law[x] * transition[x][y] for x in range(len(law))), Fraction(0)) for y in range(len(transition[0]))]
-
-
-def reverse(transition: Rows, stationary: Law) -> list[list[Fraction]]:
-    r"""$T^*_{yx} = p_x T_{xy}/p_y$, exactly."""
-    n = range(len(stationary))
-    return [[stationary[x] * transition[x][y] / stationary[y] for x in n] for y in n]
-
-
-def kl(q: Law, p: Law) -> flint.arb:
-    r"""$\sum_x q_x\log(q_x/p_x)$ of rational laws, as a ball; infinite where p is 0 and q is not."""
-    if any(a and not b for a, b in zip(q, p, strict=True)):
-        return flint.arb("inf")
-    terms = (arb.exact(a) * arb.log(arb.exact(a / b)) for a, b in zip(q, p, strict=True) if a)
-    return sum(terms, flint.arb(0))
-
-
 Reverse = Callable[[Rows, Law], Rows]
 
 
@@ -261,7 +228,13 @@ def what_is_lost_is_a_divergence(back: Reverse, flow: Flow, weights: tuple[int, 
 
 
 def is_kept(q: Law, transition: Rows, stationary: Law) -> bool:
-    r"""Whether a step keeps the divergence, $\mathrm{KL}(qT\,\|\,p) = \mathrm{KL}(q\,\|\,p)$: whether $qTT^* = q$."""
+    r"""Whether a step keeps the divergence, $\mathrm{KL}(qT\,\|\,p) = \mathrm{KL}(q\,\|\,p)$: whether $qTT^* = q$.
+
+    Raises:
+        TypeError, ValueError: as `reverse`.
+    """
+    arguments.sequences((Fraction, int), stationary=stationary, q=q)
+    arguments.same_length(stationary=stationary, q=q)
     return step(step(q, transition), reverse(transition, stationary)) == list(q)
 
 

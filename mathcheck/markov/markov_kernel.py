@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
-from mathcheck.markov import kernel_slips as slips
+from mathcheck.markov import _kernel_slips as slips
 from mathcheck.markov.targets import TARGETS, Target
 from mathcheck.oracles import derivative, statistics
 from mathcheck.residual import Ball, Kind, Residual, Undecided, at_most, close, exactly
@@ -234,9 +234,7 @@ def _rounded(phase: Callable[[Tensor], Tensor], z: Tensor, image: Tensor) -> Ten
 
 @claim(given=_points, mutants=slips.REVERSE, examples=25)
 def the_proposal_is_its_own_inverse(k: MarkovKernel, name: str, x: Tensor, noise: Tensor) -> Iterator[Residual]:
-    r"""The reverse noise leads back.
-
-    The reverse noise leads back: the map $T(x, u) = (y, v)$ is its own inverse, $T(T(x, u)) = (x, u)$.
+    r"""The reverse noise leads back: $T(T(x, u)) = (x, u)$ for the map $T(x, u) = (y, v)$.
 
     Error bound: 8 roundings of the state, each stretched by the map's Jacobians there and back.
     """

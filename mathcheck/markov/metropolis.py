@@ -15,6 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.oracles import enumeration
 from mathcheck.residual import Residual, exactly
@@ -34,10 +35,7 @@ def metropolis_log_acceptance(log_ratio: Tensor) -> Tensor:
     Raises:
         TypeError: if `log_ratio` is no floating tensor.
     """
-    if not isinstance(log_ratio, Tensor) or not log_ratio.dtype.is_floating_point:
-        raise TypeError(
-            f"log_ratio must be a floating tensor, got {getattr(log_ratio, 'dtype', type(log_ratio).__name__)}"
-        )
+    arguments.floating(log_ratio=log_ratio)
     return torch.where(log_ratio.isnan(), -math.inf, log_ratio.clamp(max=0.0))
 
 
@@ -51,8 +49,11 @@ def metropolis_chain(weights: Sequence[Fraction | int], proposal: Sequence[Seque
         proposal: `(n, n)`, rows that sum to exactly 1.
 
     Raises:
-        ValueError: if a weight is not positive, or `proposal` is not a square matrix of distributions.
+        TypeError, ValueError: if a weight is no positive rational, or `proposal` no square matrix of distributions.
     """
+    arguments.sequences((Fraction, int), weights=weights)
+    arguments.sequences(Sequence, proposal=proposal)
+    arguments.sequences((Fraction, int), **{f"proposal[{i}]": row for i, row in enumerate(proposal)})
     return _metropolis(weights, proposal)
 
 

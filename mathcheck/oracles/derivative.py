@@ -33,11 +33,16 @@ def _ball(mid: Tensor, radius: Tensor, source: str) -> Ball:
 
 
 def _sensitivity(derivative: Callable[[Tensor], Tensor], x: Tensor, at_x: Tensor) -> Tensor:
-    """How far the derivative moves when the coordinates move by 1, 2 or 3 ulp towards zero, `(m, n)`."""
+    """How far the derivative moves when the coordinates move by 1, 2 or 3 ulp towards zero, and zeros to either side."""
+    info = torch.finfo(x.dtype)
     ulps = 1 + torch.arange(x.numel(), device=x.device) % 3
-    nearby = x * (1 - torch.finfo(x.dtype).eps * ulps.to(x.dtype).reshape(x.shape))
+    nearby = x * (1 - info.eps * ulps.to(x.dtype).reshape(x.shape))
+    # At a zero there may be a kink, where autograd gives the slope of one side.
+    sides = [
+        torch.where(x == 0, side, nearby) for side in ((info.tiny, -info.tiny) if bool((x == 0).any()) else (0.0,))
+    ]
     try:
-        return (derivative(nearby) - at_x).abs()
+        return torch.stack([(derivative(side) - at_x).abs() for side in sides]).amax(0)
     except Exception:  # x is within 3 ulp of where f ends, so the derivative may be anything
         return torch.full_like(at_x, math.inf)
 
