@@ -84,6 +84,7 @@ def main() -> None:
     help="""Judge your own code instead: TARGET is
     package.module:expression or path/to/file.py:expression, KIND e.g. bijection.""",
 )
+@click.option("--arrays", type=click.Choice(["numpy", "jax"]), help="With --as: the functions take and return arrays.")
 @click.option(
     "-k",
     "words",
@@ -117,6 +118,7 @@ def main() -> None:
 def verify_command(
     names: tuple[str, ...],
     judged: tuple[str, str] | None,
+    arrays: str | None,
     words: str | None,
     dtype: str,
     device: str,
@@ -146,6 +148,8 @@ def verify_command(
         raise click.UsageError("NAME selects from the catalogue; with --as, select laws with -k")
     if judged is not None and workers is not None and workers > 1:
         raise click.UsageError("--workers is for the catalogue; --as runs in one process")
+    if arrays is not None and judged is None:
+        raise click.UsageError("--arrays says what the functions of --as take")
     keep = _filter(words or "")
     _check_files(json_path, junit_path)
 
@@ -161,7 +165,7 @@ def verify_command(
         todo = run.tasks(lambda name: chosen(name) and keep(name), dtypes=dtypes, with_proofs=not no_proofs)
         results = run.run(todo, options, workers=workers or _worth(len(todo)))
     else:
-        todo, results = _judge(*judged, keep, dtypes, options)
+        todo, results = _judge(*judged, arrays, keep, dtypes, options)
     noun = "derivation" if judged is None else "subject"
     report = _collect(todo, results, options, dtype, noun, fail_fast=fail_fast, quiet=quiet or judged is not None)
     try:
@@ -214,16 +218,17 @@ def _collect(
 
 
 def _judge(
-    kind: str, target: str, keep: Callable[[str], bool], dtypes: Sequence[str], options: Options
+    kind: str, target: str, arrays: str | None, keep: Callable[[str], bool], dtypes: Sequence[str], options: Options
 ) -> tuple[list[Task], Generator[Result]]:
     from mathcheck import run
     from mathcheck.claim import laws
 
     try:
-        subject = load(kind, target)
+        subject = load(kind, target, arrays)
     except TargetError as error:
         raise _Usage(str(error)) from error
-    origin = f"from mathcheck.cli import load; subject = load({kind!r}, {target!r})"
+    given = ", ".join(repr(value) for value in (kind, target, arrays) if value is not None)
+    origin = f"from mathcheck.cli import load; subject = load({given})"
     chosen = [law for law in laws(type(subject)) if keep(law.name)]
     return run.judge(subject, chosen, name=target, origin=origin, dtypes=dtypes, options=options)
 
