@@ -33,7 +33,7 @@ def load(kind: str, target: str, arrays: str | None = None) -> Any:
         TargetError: if there is no such kind or target, or no adapter recognises it.
     """
     from mathcheck.adapters import KINDS, adapt
-    from mathcheck.adapters.arrays import from_arrays
+    from mathcheck.arrays import from_arrays
 
     if kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, 1)
