@@ -343,16 +343,21 @@ def self_test_command(
 
 @main.command("pages")
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="What `self-test --json` wrote: its tables too.")  # fmt: skip
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
               help="The checkout whose pages are written.")  # fmt: skip
-def pages_command(report: Path, root: Path) -> int:
-    """Regenerate the README's table of derivations and proofs/README.md from what `verify --json` found."""
+def pages_command(report: Path, tested: Path | None, root: Path) -> int:
+    """Regenerate the README's tables and proofs/README.md from what `verify --json` and `self-test --json` found."""
+    import json
+
     from mathcheck import catalogue
     from mathcheck.report import json_file, pages
 
     try:
-        written = pages.write(json_file.read(report), catalogue.proofs(), root)
-    except (OSError, ValueError) as error:
+        self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
+        written = pages.write(json_file.read(report), self_test, catalogue.proofs(), root)
+    except (OSError, ValueError, KeyError) as error:
         raise _Usage(str(error)) from error
     for path in written:
         click.echo(f"wrote {path}")
