@@ -14,6 +14,9 @@ def proofs_folder() -> Path:
     return beside if beside.is_dir() else package / "_proofs"
 
 
+_STRING = re.compile(r"""(["']).*?\1""")
+
+
 @functools.cache
 def passage(module: str, name: str) -> str | None:
     """The passage to read about a claim, e.g. "proofs/flows/bijection.md, step 3: Differentiate the round trip".
@@ -29,11 +32,12 @@ def passage(module: str, name: str) -> str | None:
     for path in sorted((proofs_folder() / topic).glob("*.md"), key=lambda path: (path.stem != own, path.stem)):
         shown = f"proofs/{topic}/{path.name}"
         named = re.compile(rf"\b{name}\b" if path.stem == own else rf"\b{own}\.{name}\b")
-        heading, found = "", path.stem == own
+        heading, found, code = "", path.stem == own, False
         for line in path.read_text(encoding="utf-8").splitlines():
+            code = line.startswith("```python") or (code and not line.startswith("```"))
             if line.startswith("## "):
                 heading = line.removeprefix("## ").replace(". ", ": ", 1)
-            elif heading.startswith("Step") and named.search(line):
+            elif code and heading.startswith("Step") and named.search(_STRING.sub("", line)):
                 found = True
                 if ": Verify " not in heading:
                     return f"{shown}, {heading[0].lower()}{heading[1:]}"
