@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mathcheck.arrays import from_arrays as from_arrays
     from mathcheck.claim import Claim as Claim
     from mathcheck.claim import Refuted as Refuted
     from mathcheck.claim import Settings as Settings
@@ -63,6 +64,7 @@ _EXPORTS = {
     "mathcheck.residual": ["Ball", "Kind", "Residual", "Undecided", "at_most", "close", "exactly"],
     "mathcheck.evidence": ["Evidence", "Status"],
     "mathcheck.claim": ["Claim", "Refuted", "Settings", "check", "verify"],
+    "mathcheck.arrays": ["from_arrays"],
     "mathcheck.pytest_plugin": ["parametrize"],
     "mathcheck.probability.families": ["normals"],
     "mathcheck.linear.linear_map": ["LinearMap", "check_linear_map"],

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import mathcheck
+from mathcheck.selection import with_words
 from mathcheck.target import TargetError, load
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def main() -> None:
     help="""Judge your own code instead: TARGET is
     package.module:expression or path/to/file.py:expression, KIND e.g. bijection.""",
 )
+@click.option("--arrays", type=click.Choice(["numpy", "jax"]), help="With --as: the functions take and return arrays.")
 @click.option(
     "-k",
     "words",
@@ -117,6 +118,7 @@ def main() -> None:
 def verify_command(
     names: tuple[str, ...],
     judged: tuple[str, str] | None,
+    arrays: str | None,
     words: str | None,
     dtype: str,
     device: str,
@@ -146,7 +148,12 @@ def verify_command(
         raise click.UsageError("NAME selects from the catalogue; with --as, select laws with -k")
     if judged is not None and workers is not None and workers > 1:
         raise click.UsageError("--workers is for the catalogue; --as runs in one process")
-    keep = _filter(words or "")
+    if arrays is not None and judged is None:
+        raise click.UsageError("--arrays says what the functions of --as take")
+    try:
+        keep = with_words(words or "")
+    except ValueError as error:
+        raise click.UsageError(f"-k {error}") from error
     _check_files(json_path, junit_path)
 
     from mathcheck import run
@@ -161,7 +168,7 @@ def verify_command(
         todo = run.tasks(lambda name: chosen(name) and keep(name), dtypes=dtypes, with_proofs=not no_proofs)
         results = run.run(todo, options, workers=workers or _worth(len(todo)))
     else:
-        todo, results = _judge(*judged, keep, dtypes, options)
+        todo, results = _judge(*judged, arrays, keep, dtypes, options)
     noun = "derivation" if judged is None else "subject"
     report = _collect(todo, results, options, dtype, noun, fail_fast=fail_fast, quiet=quiet or judged is not None)
     try:
@@ -214,59 +221,28 @@ def _collect(
 
 
 def _judge(
-    kind: str, target: str, keep: Callable[[str], bool], dtypes: Sequence[str], options: Options
+    kind: str, target: str, arrays: str | None, keep: Callable[[str], bool], dtypes: Sequence[str], options: Options
 ) -> tuple[list[Task], Generator[Result]]:
     from mathcheck import run
     from mathcheck.claim import laws
 
     try:
-        subject = load(kind, target)
+        subject = load(kind, target, arrays)
     except TargetError as error:
         raise _Usage(str(error)) from error
-    origin = f"from mathcheck.cli import load; subject = load({kind!r}, {target!r})"
+    given = ", ".join(repr(value) for value in (kind, target, arrays) if value is not None)
+    origin = f"from mathcheck.cli import load; subject = load({given})"
     chosen = [law for law in laws(type(subject)) if keep(law.name)]
     return run.judge(subject, chosen, name=target, origin=origin, dtypes=dtypes, options=options)
 
 
-def _filter(text: str) -> Callable[[str], bool]:
-    """What `-k` selects: alternatives between `or`, in each of them words that a name has, or after `not` has not."""
-    alternatives: list[list[tuple[bool, str]]] = [[]]
-    wanted = True
-    for word in text.lower().split():
-        if word == "or":
-            alternatives.append([])
-        elif word == "not":
-            wanted = not wanted
-        elif word != "and":
-            alternatives[-1].append((wanted, word))
-            wanted = True
-    if "(" in text or not wanted or (len(alternatives) > 1 and [] in alternatives):
-        raise click.UsageError(f"-k {text!r} does not read as words with `and`, `or` and `not` between them")
-    return lambda name: any(all((word in name.lower()) is has for has, word in words) for words in alternatives)
-
-
 def _select(names: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a name of the catalogue is among those asked for."""
-    from mathcheck import catalogue
+    from mathcheck import selection
 
-    known = [*(entry.name for entry in catalogue.entries()), *catalogue.proofs()]
-    for name in names:
-        if not any(catalogue.matches(candidate, name) for candidate in known):
-            raise _Usage(f"nothing in the catalogue is called {name!r}{_suggestions(name, known)}")
-    return lambda candidate: not names or any(catalogue.matches(candidate, name) for name in names)
-
-
-def _suggestions(name: str, known: Iterable[str]) -> str:
-    """Names like `name`, whole or in their last part."""
-    parts = [candidate.split(".") for candidate in known]
-    full = dict.fromkeys(".".join(words[:n]) for words in parts for n in range(1, len(words) + 1))
-    text = name.replace("/", ".").lower()
-    found = sorted((candidate for candidate in full if text in candidate), key=len)[:3]
-    found += difflib.get_close_matches(text, full, 3)
-    last = difflib.get_close_matches(text.rsplit(".", 1)[-1], {candidate.rsplit(".", 1)[-1] for candidate in full}, 3)
-    found += [candidate for candidate in full if candidate.rsplit(".", 1)[-1] in last]
-    close = list(dict.fromkeys(found))[:4]
-    return f"; did you mean {' or '.join(close)}?" if close else "; `mathcheck list` shows what there is"
+    try:
+        return selection.among(names)
+    except ValueError as error:
+        raise _Usage(str(error)) from error
 
 
 def _check_files(*paths: Path | None) -> None:
@@ -321,18 +297,67 @@ def list_command(names: tuple[str, ...], verbose: bool) -> int:
     return 0
 
 
+@main.command("self-test")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--runs", type=click.IntRange(1), default=2000, show_default=True,
+              help="Samples for each rate of a statistical test.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True,
+              help="Seeds for each statistical law on its correct subjects.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found.")
+def self_test_command(
+    kinds: tuple[str, ...], runs: int, repeats: int, seed: int, workers: int | None, json_path: Path | None
+) -> int:
+    """Test mathcheck itself: is every statistical check as rare a false alarm, and as sharp, as it says?
+
+    Counts false alarms on true nulls, and misses of errors of the size that each test states, with exact confidence
+    intervals; and sets the laws of each KIND (default all) against all the slips that they know.
+    """
+    import json
+    import time
+
+    from mathcheck import self_test
+    from mathcheck.adapters import KINDS
+    from mathcheck.report import self_test as report
+    from mathcheck.report import terminal
+    from mathcheck.report.files import write_whole
+
+    _check_files(json_path)
+    try:
+        todo = self_test.jobs(kinds or tuple(KINDS), runs=runs, repeats=repeats, seed=seed)
+    except ValueError as error:
+        raise _Usage(str(error)) from error
+    start, found = time.perf_counter(), dict[int, Any]()
+    with terminal.counted(len(todo), "self-test") as tick:
+        for place, parts in self_test.run(todo, workers or _worth(8 * len(todo))):
+            found[place] = parts
+            tick()
+    ordered = [part for place in sorted(found) for part in found[place]]
+    seconds = time.perf_counter() - start
+    report.show(ordered, seconds)
+    if json_path is not None:
+        write_whole(json_path, json.dumps(report.as_json(ordered, seed=seed, seconds=seconds), indent=1) + "\n")
+    return 1 if report.failures(ordered) else 0
+
+
 @main.command("pages")
 @click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="What `self-test --json` wrote: its tables too.")  # fmt: skip
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
               help="The checkout whose pages are written.")  # fmt: skip
-def pages_command(report: Path, root: Path) -> int:
-    """Regenerate the README's table of derivations and proofs/README.md from what `verify --json` found."""
+def pages_command(report: Path, tested: Path | None, root: Path) -> int:
+    """Regenerate the README's tables and proofs/README.md from what `verify --json` and `self-test --json` found."""
+    import json
+
     from mathcheck import catalogue
     from mathcheck.report import json_file, pages
 
     try:
-        written = pages.write(json_file.read(report), catalogue.proofs(), root)
-    except (OSError, ValueError) as error:
+        self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
+        written = pages.write(json_file.read(report), self_test, catalogue.proofs(), root)
+    except (OSError, ValueError, KeyError) as error:
         raise _Usage(str(error)) from error
     for path in written:
         click.echo(f"wrote {path}")
@@ -346,13 +371,11 @@ def show_command(name: str) -> int:
     from mathcheck import catalogue
     from mathcheck.report import reader
 
-    known = [*catalogue.proofs(), *(entry.name for entry in catalogue.entries())]
+    _select([name])
     named = {entry.derivation for entry in catalogue.entries() if catalogue.matches(entry.name, name)}
     proofs = {
         proof: path for proof, path in catalogue.proofs().items() if catalogue.matches(proof, name) or proof in named
     }
-    if not any(catalogue.matches(candidate, name) for candidate in known):
-        raise _Usage(f"nothing in the catalogue is called {name!r}{_suggestions(name, known)}")
     if not proofs:
         raise _Usage(f"{name} has no proof yet; proofs: {', '.join(catalogue.proofs()) or 'none'}")
     if len(proofs) > 1:

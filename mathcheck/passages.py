@@ -14,24 +14,33 @@ def proofs_folder() -> Path:
     return beside if beside.is_dir() else package / "_proofs"
 
 
+_STRING = re.compile(r"""(["']).*?\1""")
+
+
 @functools.cache
 def passage(module: str, name: str) -> str | None:
     """The passage to read about a claim, e.g. "proofs/flows/bijection.md, step 3: Differentiate the round trip".
 
-    The first step of the module's own proof whose code names the claim, else the first such step in a proof of the same
-    topic; without one the module's own proof, if there is one.
+    The first step whose code names the claim: in the module's own proof, else in another of its topic. A last step,
+    which only verifies what the proof has shown, is no passage; where there is no other, the whole proof is.
 
     Args:
         module: that states the claim, e.g. "flows.bijection".
         name: of the claim in that module.
     """
     topic, _, own = module.partition(".")
-    files = sorted((proofs_folder() / topic).glob("*.md"), key=lambda path: (path.stem != own, path.stem))
-    for path in files:
-        heading = ""
+    for path in sorted((proofs_folder() / topic).glob("*.md"), key=lambda path: (path.stem != own, path.stem)):
+        shown = f"proofs/{topic}/{path.name}"
+        named = re.compile(rf"\b{name}\b" if path.stem == own else rf"\b{own}\.{name}\b")
+        heading, found, code = "", path.stem == own, False
         for line in path.read_text(encoding="utf-8").splitlines():
+            code = line.startswith("```python") or (code and not line.startswith("```"))
             if line.startswith("## "):
                 heading = line.removeprefix("## ").replace(". ", ": ", 1)
-            elif heading.startswith("Step") and re.search(rf"\b{name}\b", line):
-                return f"proofs/{topic}/{path.name}, {heading[0].lower()}{heading[1:]}"
-    return f"proofs/{topic}/{own}.md" if files and files[0].stem == own else None
+            elif code and heading.startswith("Step") and named.search(_STRING.sub("", line)):
+                found = True
+                if ": Verify " not in heading:
+                    return f"{shown}, {heading[0].lower()}{heading[1:]}"
+        if found:
+            return shown
+    return None

@@ -260,7 +260,7 @@ def _in_processes(todo: Iterable[Task], options: Options, workers: int) -> Gener
         # Never more tasks than workers are handed out, so that a death leaves few suspects.
         suspects: list[Task] = []
         running: dict[Future[Result], Task] = {}
-        with _pool(workers) as pool:
+        with processes(workers) as pool:
             while (waiting or running) and not suspects:
                 while waiting and len(running) < workers:
                     task = waiting.popleft()
@@ -281,7 +281,7 @@ def _in_processes(todo: Iterable[Task], options: Options, workers: int) -> Gener
 
 
 def _alone(task: Task, options: Options) -> Result:
-    with _pool(1) as pool:
+    with processes(1) as pool:
         try:
             return _answer(_submit(pool, task, options), task, options)
         except BrokenExecutor:
@@ -305,7 +305,7 @@ def _start_worker() -> None:
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
+def processes(workers: int) -> Iterator[Executor]:
     """Fresh worker processes, which are gone when the block is left, whatever they were doing."""
     before = {process.pid for process in multiprocessing.active_children()}
     context = multiprocessing.get_context("spawn")

@@ -17,13 +17,14 @@ class TargetError(ValueError):
     """A target that cannot be loaded, or is nothing that the laws of its kind can judge."""
 
 
-def load(kind: str, target: str) -> Any:
+def load(kind: str, target: str, arrays: str | None = None) -> Any:
     """The subject that `mathcheck verify --as KIND TARGET` judges.
 
     Args:
         kind: what it is, e.g. "bijection".
         target: "package.module:expression" or "path/to/file.py:expression"; the expression is evaluated among the
             names of the module. The current folder is searched for modules first.
+        arrays: "numpy" or "jax", where the functions take and return arrays of that library.
 
     Returns:
         The record of the kind: the object itself where it is one, else what an adapter makes of it.
@@ -32,12 +33,18 @@ def load(kind: str, target: str) -> Any:
         TargetError: if there is no such kind or target, or no adapter recognises it.
     """
     from mathcheck.adapters import KINDS, adapt
+    from mathcheck.arrays import from_arrays
 
     if kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, 1)
         hint = f", did you mean {close[0]!r}?" if close else ""
         raise TargetError(f"there is no kind {kind!r}, expected one of {', '.join(sorted(KINDS))}{hint}")
     found = _evaluate(target)
+    if arrays is not None:
+        try:
+            found = from_arrays(found, arrays)
+        except (ImportError, TypeError, ValueError) as error:
+            raise TargetError(f"{target} cannot be judged with {arrays} arrays: {error}") from error
     if isinstance(found, KINDS[kind]):
         return found
     try:

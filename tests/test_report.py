@@ -300,7 +300,9 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     proof = tmp_path / "proofs" / "toy" / "halves.md"
     proof.parent.mkdir(parents=True)
     proof.write_text("# Halving\n\n## What the notes say\n\nThey say a third.\n\n```python\nx\n```\n\n## Step 1. Go\n")
-    (tmp_path / "README.md").write_text(f"before\n{pages.BEGIN}\nSTALE\n{pages.END}\nafter\n")
+    (tmp_path / "README.md").write_text(
+        "before\n" + "".join(f"{'STALE'.join(pages.marks(name))}\nafter\n" for name in ("derivations", "self-test"))
+    )
     claim = {
         "derivation": "toy.halves",
         "status": "holds",
@@ -310,7 +312,7 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     step = {"proof": "toy.halves", "holds": True, "evidence": [{"kinds": ["enclosed"]}]}
     report = {"claims": [claim], "proof_steps": [step], "torch": "2", "dtype": "float64", "seed": 0,
               "summary": {"claims": {"holds": 1}, "mutants_refuted": 1, "proof_steps_held": 1}}  # fmt: skip
-    pages.write(report, {"toy.halves": proof}, tmp_path)
+    pages.write(report, {"readme": "| kind |"}, {"toy.halves": proof}, tmp_path)
     readme = (tmp_path / "README.md").read_text()
     assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
     assert readme.startswith("before\n")
@@ -320,4 +322,4 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     assert "They say a third." in page
     assert "```" not in page
     with pytest.raises(ValueError, match="marks"):
-        pages.replace_between(proof, "text")
+        pages.replace_between(proof, "derivations", "text")

@@ -87,6 +87,8 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Ball:
             at_x = derivative(x.detach())
         except Undecided:
             raise
+        except NotImplementedError as error:  # a backward pass that is not there
+            raise Undecided(f"the function has no derivative by autograd: {error}") from error
         except Exception as error:
             if "requires grad" in str(error):  # e.g. it calls .numpy() on its argument
                 raise Undecided(f"the function refuses arguments that require a gradient: {error}") from error

@@ -10,7 +10,10 @@ from typing import Any
 from mathcheck.report.files import write_whole
 from mathcheck.residual import Kind
 
-BEGIN, END = "<!-- begin: made by `mathcheck pages` -->", "<!-- end: made by `mathcheck pages` -->"
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines of a Markdown file between which a generated part of that name stands."""
+    return f"<!-- begin {name}: made by `mathcheck pages` -->", f"<!-- end {name} -->"
 
 
 def derivation_table(report: Mapping[str, Any], proofs: Mapping[str, Path]) -> str:
@@ -83,22 +86,34 @@ def _what_the_notes_say(path: Path) -> str:
     return re.sub(r"\n{3,}", "\n\n", prose).strip()
 
 
-def replace_between(path: Path, text: str) -> None:
-    """Puts `text` between the two marks of a Markdown file.
+def replace_between(path: Path, name: str, text: str) -> None:
+    """Puts `text` between the two marks of that name in a Markdown file.
 
     Raises:
         ValueError: if the file lacks a mark.
     """
+    begin, end = marks(name)
     content = path.read_text(encoding="utf-8")
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        raise ValueError(f"{path} must hold the marks {BEGIN!r} and {END!r} once each")
-    before, rest = content.split(BEGIN)
-    write_whole(path, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    if content.count(begin) != 1 or content.count(end) != 1:
+        raise ValueError(f"{path} must hold the marks {begin!r} and {end!r} once each")
+    before, rest = content.split(begin)
+    write_whole(path, f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
-def write(report: Mapping[str, Any], proofs: Mapping[str, Path], root: Path) -> Sequence[Path]:
-    """Regenerates both pages below `root`; returns their paths."""
+def write(
+    report: Mapping[str, Any], self_test: Mapping[str, Any] | None, proofs: Mapping[str, Path], root: Path
+) -> Sequence[Path]:
+    """Regenerates both pages below `root`; returns their paths.
+
+    Args:
+        report: what `json_file.read` returns.
+        self_test: the object of the self-test's JSON file; without it that part of the README stays as it is.
+        proofs: derivation -> proof.
+        root: the checkout.
+    """
     readme, page = root / "README.md", root / "proofs" / "README.md"
-    replace_between(readme, derivation_table(report, proofs))
+    replace_between(readme, "derivations", derivation_table(report, proofs))
+    if self_test is not None:
+        replace_between(readme, "self-test", self_test["readme"])
     write_whole(page, proofs_page(proofs))
     return readme, page

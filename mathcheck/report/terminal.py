@@ -118,6 +118,17 @@ def progress(todo: Sequence[Task], *, quiet: bool = False) -> Iterator[Callable[
         yield show
 
 
+@contextmanager
+def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A bar on standard error, where that is a terminal; yields the function to call when one of `total` is done."""
+    screen = console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        line = bar.add_task(what, total=total)
+        yield lambda: bar.advance(line)
+
+
 def _headline(result: Result) -> str:
     return f"{result.task.name}  {readable(result.task.title)}" if result.evidence else f"proof of {result.task.name}"
 

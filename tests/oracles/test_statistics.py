@@ -1,4 +1,4 @@
-"""Every test of samples is calibrated by simulation: false alarms on true nulls, and power at the stated error."""
+"""Tests of samples against what they are by definition; their calibration by simulation is in test_self_test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from mathcheck.calibration import Trial, trials
 from mathcheck.oracles import statistics
-from mathcheck.residual import Kind, Residual
+from mathcheck.residual import Kind
 
-RUNS = 1000
 ALPHA, BETA = 0.05, 0.01
-# Probability that a test of this file fails on correct code.
-LEVEL = 1e-6
 
 
 @pytest.fixture(autouse=True)
@@ -31,159 +29,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-Draw = Callable[[np.random.Generator], Tensor]
-Test = Callable[[Tensor], Residual]
-
-
-def rejections(draw: Draw, test: Test, seed: int, tighten: float = 1.0) -> int:
-    rng = np.random.default_rng(seed)
-    results = (test(draw(rng)) for _ in range(RUNS))
-    return sum(r.error > tighten * r.bound for r in results)
-
-
-def too_many(count: int) -> bool:
-    return float(scipy.stats.binom.sf(count - 1, RUNS, ALPHA)) < LEVEL
-
-
-def too_few(count: int) -> bool:
-    return float(scipy.stats.binom.cdf(count, RUNS, 1 - BETA)) < LEVEL
-
-
-def uniform(n: int, low: float = 0.0, high: float = 1.0) -> Draw:
-    return lambda rng: torch.from_numpy(rng.uniform(low, high, n))
-
-
-def bernoulli(n: int, p: float) -> Draw:
-    return lambda rng: torch.from_numpy((rng.random(n) < p).astype(float))
-
-
-def shifted(draw: Draw, by: float) -> Draw:
-    return lambda rng: draw(rng) + by
-
-
-def student(n: int) -> Draw:
-    return lambda rng: torch.from_numpy(rng.standard_t(3, n))
-
-
-def gaussian(n: int) -> Draw:
-    return lambda rng: torch.from_numpy(rng.normal(size=n))
-
-
-def multinomial(n: int, p: list[float]) -> Draw:
-    return lambda rng: torch.from_numpy(rng.multinomial(n, p))
-
-
-def dkw_uniform(x: Tensor) -> Residual:
-    return statistics.dkw(x, lambda v: v.clamp(0, 1), alpha=ALPHA)
-
-
-def dkw_coin(x: Tensor) -> Residual:
-    return statistics.dkw(
-        x, lambda v: 0.3 * (v >= 0) + 0.7 * (v >= 1), left_cdf=lambda v: 0.3 * (v > 0) + 0.7 * (v > 1), alpha=ALPHA
-    )
-
-
-def mass_moved(n: int, by: float) -> Draw:
-    """A distribution function that exceeds the uniform one by `by` just above 0."""
-    return lambda rng: torch.from_numpy(np.where(rng.random(n) < by, 1e-3, 1.0) * rng.random(n))
-
-
-def binomial(n: int, p: float) -> Test:
-    return lambda x: statistics.binomial(int(x.sum()), n, p, alpha=ALPHA)
-
-
-def bounded(mean: float, lower: float = 0.0, upper: float = 1.0) -> Test:
-    return lambda x: statistics.bounded_mean(x, mean, lower, upper, alpha=ALPHA)
-
-
-def catoni(mean: float, variance: float) -> Test:
-    return lambda x: statistics.catoni_mean(x, mean, variance, alpha=ALPHA)
-
-
-def t_test(x: Tensor) -> Residual:
-    return statistics.t_mean(x, 0.0, alpha=ALPHA)
-
-
-def category(p: list[float]) -> Test:
-    return lambda c: statistics.discrete(c, torch.tensor(p, dtype=torch.float64), alpha=ALPHA)
-
-
-N = 400
-# Name: the null, the test, and the alternatives that are off by a given error.
-CASES: dict[str, tuple[Draw, Test, list[Callable[[float], Draw]]]] = {
-    "dkw": (uniform(N), dkw_uniform, [lambda d: mass_moved(N, d)]),
-    "dkw, atoms": (
-        bernoulli(N, 0.7),
-        dkw_coin,
-        [lambda d: bernoulli(N, 0.7 + d), lambda d: bernoulli(N, 0.7 - d)],
-    ),
-    "binomial": (
-        bernoulli(N, 0.3),
-        binomial(N, 0.3),
-        [lambda d: bernoulli(N, 0.3 + d), lambda d: bernoulli(N, 0.3 - d)],
-    ),
-    "binomial, rare": (bernoulli(N, 0.01), binomial(N, 0.01), [lambda d: bernoulli(N, 0.01 + d)]),
-    "binomial, frequent": (bernoulli(N, 0.98), binomial(N, 0.98), [lambda d: bernoulli(N, 0.98 - d)]),
-    "bounded, coin": (
-        bernoulli(N, 0.5),
-        bounded(0.5),
-        [lambda d: bernoulli(N, 0.5 + d), lambda d: bernoulli(N, 0.5 - d)],
-    ),
-    "bounded, rare": (bernoulli(N, 0.02), bounded(0.02), [lambda d: bernoulli(N, 0.02 + d)]),
-    "bounded, narrow": (
-        uniform(N, 2.9, 3.1),
-        bounded(3.0, -1.0, 5.0),
-        [lambda d: uniform(N, 2.9 + d, 3.1 + d), lambda d: uniform(N, 2.9 - d, 3.1 - d)],
-    ),
-    "catoni, heavy tails": (student(N), catoni(0.0, 3.0), [lambda d: shifted(student(N), d)]),
-    "catoni, normal": (gaussian(N), catoni(0.0, 1.0), [lambda d: shifted(gaussian(N), -d)]),
-    "t": (gaussian(10_000), t_test, [lambda d: shifted(gaussian(10_000), d)]),
-    "discrete, coin": (
-        multinomial(N, [0.5, 0.5]),
-        category([0.5, 0.5]),
-        [lambda d: multinomial(N, [0.5 + d, 0.5 - d])],
-    ),
-    "discrete, skewed": (
-        multinomial(N, [0.2, 0.01, 0.79]),
-        category([0.2, 0.01, 0.79]),
-        [lambda d: multinomial(N, [0.2, 0.01 + d, 0.79 - d])],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_false_alarms_are_no_more_often_than_alpha(name: str) -> None:
-    null, test, _ = CASES[name]
-    assert not too_many(rejections(null, test, 11))
-
-
-@pytest.mark.parametrize(("name", "side"), [(name, i) for name, case in CASES.items() for i in range(len(case[2]))])
-def test_an_error_of_the_stated_size_is_caught(name: str, side: int) -> None:
-    null, test, offs = CASES[name]
-    detectable = test(null(np.random.default_rng(12))).detectable
-    assert detectable is not None
-    assert math.isfinite(detectable)
-    assert not too_few(rejections(offs[side](detectable), test, 13))
-
-
-def test_the_calibration_itself_notices_wrong_tests() -> None:
-    # Bounds that are 15 and 25 percent too small, and errors of two fifths of the stated size.
-    assert too_many(rejections(uniform(N), dkw_uniform, 14, tighten=0.85))
-    assert too_many(rejections(bernoulli(N, 0.3), binomial(N, 0.3), 15, tighten=0.75))
-    for name in ("dkw, atoms", "binomial", "bounded, coin", "catoni, normal", "t", "discrete, coin"):
-        null, test, offs = CASES[name]
-        detectable = test(null(np.random.default_rng(12))).detectable
-        assert detectable is not None
-        assert too_few(rejections(offs[0](0.4 * detectable), test, 16)), name
-
-
-def test_every_residual_says_what_it_is() -> None:
-    for name, (null, test, _) in CASES.items():
-        r = test(null(np.random.default_rng(0)))
-        assert r.kind is (Kind.ASYMPTOTIC if name == "t" else Kind.STATISTICAL)
-        assert r.alpha == ALPHA
-        assert r.source
-        assert r.what
+@pytest.mark.parametrize("trial", list(trials(400)), ids=lambda trial: trial.name)
+def test_every_residual_says_what_it_is(trial: Trial) -> None:
+    r = trial.test(trial.null(np.random.default_rng(0)), ALPHA)
+    assert r.kind is (Kind.ASYMPTOTIC if trial.name.startswith("Student") else Kind.STATISTICAL)
+    assert r.alpha == ALPHA
+    assert r.source
+    assert r.what
 
 
 def test_dkw_is_the_supremum_over_the_line() -> None:
