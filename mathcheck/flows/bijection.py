@@ -14,6 +14,7 @@ from torch import Tensor
 from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.flows import _bijection_slips as slips
 from mathcheck.oracles import derivative
 from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
 from mathcheck.strategies import Interval
@@ -60,111 +61,6 @@ class Bijection:
     dtype: torch.dtype | None = None
 
 
-Slip = Callable[[Bijection], Bijection]
-
-
-def _need(function: Map | None, name: str) -> Map:
-    if function is None:
-        raise NotImplementedError(f"the bijection has no {name}")
-    return function
-
-
-def _log_det(change: Callable[[Tensor, Tensor], Tensor], *, scales: bool = False) -> Slip:
-    """The slip that puts `change(log_det, x)` in place of the log-determinant; `scales` if it leaves zeros alone."""
-
-    def slip(b: Bijection) -> Bijection:
-        function = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
-        if scales and b.volume_preserving:
-            raise NotImplementedError("a multiple of a log-determinant that is zero by design")
-        return replace(b, log_abs_det_jacobian=lambda x: change(function(x), x))
-
-    return slip
-
-
-def _times_size(power: int, *, positions: bool) -> Slip:
-    """The slip that multiplies the log-determinant by the number of coordinates, or of spatial positions, of an event."""
-
-    def slip(b: Bijection) -> Bijection:
-        size = math.prod(b.event_shape[1:] if positions else b.event_shape)
-        if size == 1:
-            raise NotImplementedError("a factor of one")
-        return _log_det(lambda value, x: value * float(size) ** power, scales=True)(b)
-
-    return slip
-
-
-def _inverse(change: Callable[[Map, Tensor], Tensor]) -> Slip:
-    def slip(b: Bijection) -> Bijection:
-        function = _need(b.inverse, "inverse")
-        return replace(b, inverse=lambda y: change(function, y))
-
-    return slip
-
-
-def _slightly(b: Bijection) -> Bijection:
-    if b.inverse_error:
-        raise NotImplementedError("smaller than the promised error")
-    return _inverse(lambda f, y: f(y) / (1 + 1e4 * torch.finfo(y.dtype).eps))(b)
-
-
-def _narrow(b: Bijection) -> Bijection:
-    """Targets far from the middle of the codomain are treated as if they were nearer."""
-    function = _need(b.inverse, "inverse")
-    if b.codomain is None:
-        raise NotImplementedError("the image is no box")
-    low, high = b.codomain.lower, b.codomain.upper
-    if math.isfinite(low) and math.isfinite(high):
-        ends = low + (high - low) / 4, high - (high - low) / 4
-    else:
-        ends = (low + 0.5 if math.isfinite(low) else -1.0), (high - 0.5 if math.isfinite(high) else 1.0)
-        ends = (ends[0], max(ends[1], ends[0] + 1.0)) if math.isfinite(low) else (min(ends[0], ends[1] - 1.0), ends[1])
-    return replace(b, inverse=lambda y: function(y.clamp(*ends)))
-
-
-def _row_by_row(b: Bijection) -> Bijection:
-    def rowwise(function: Map | None) -> Map | None:
-        return None if function is None else (lambda x: _rows(b, function, x))
-
-    return replace(b, forward=lambda x: _rows(b, b.forward, x), inverse=rowwise(b.inverse),
-                   log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian))  # fmt: skip
-
-
-_BATCH: dict[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
-_LOG_DET: dict[str, Slip] = {
-    "the sign of the log-determinant is changed": _log_det(lambda value, x: -value, scales=True),
-    "the log-determinant is multiplied by 2": _log_det(lambda value, x: 2 * value, scales=True),
-    "the log-determinant is divided by 2": _log_det(lambda value, x: value / 2, scales=True),
-    "the log-determinant is multiplied by the number of positions h * w": _times_size(1, positions=True),
-    "the log-determinant is divided by the number of positions h * w": _times_size(-1, positions=True),
-    "the log-determinant is multiplied by the number of coordinates (a sum for a mean)": (
-        _times_size(1, positions=False)
-    ),
-    "the log-determinant is divided by the number of coordinates (a mean for a sum)": (
-        _times_size(-1, positions=False)
-    ),
-    "the logarithm of the determinant is taken": _log_det(lambda value, x: value.abs().log()),
-    "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
-    "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
-}
-_REPAIRS: dict[str, Slip] = {"the rows of a batch are kept apart": _row_by_row, **_LOG_DET}
-
-
-def _rows(b: Bijection, function: Map, x: Tensor) -> Tensor:
-    """`function` of every row of a batch alone, stacked."""
-    lead = x.shape[: x.ndim - len(b.event_shape)] if b.event_shape else x.shape
-    rows = [_row(b, function, x.reshape(-1, *b.event_shape)[k]) for k in range(math.prod(lead))]
-    return torch.stack(rows).reshape((*lead, *rows[0].shape))
-
-
-def _row(b: Bijection, function: Map, x: Tensor) -> Tensor:
-    """`function` of one event, in the smallest batch that the subject takes."""
-    batch = min(b.batch_shapes, key=lambda shape: (math.prod(shape), len(shape)))
-    value = function(x.expand((*batch, *x.shape)))
-    for _ in batch:
-        value = value[0] if value.ndim else value
-    return value
-
-
 def _draw(b: Bijection, dtype: torch.dtype, several: bool = False) -> st.SearchStrategy[Tensor]:
     """Points in the batch shapes of the subject, or in those of `several` rows only, if there are any."""
     shapes = [shape for shape in b.batch_shapes if math.prod(shape) > 1 or not several] or list(b.batch_shapes)
@@ -191,7 +87,7 @@ def _jacobian(b: Bijection, x: Tensor, *, differences: bool = False) -> Ball:
     """The Jacobian of the map at one event, by autograd, or by differences where autograd does not reach or as asked."""
 
     def flat(event: Tensor) -> Tensor:
-        return _flat(b, _row(b, b.forward, event))
+        return _flat(b, slips.row(b, b.forward, event))
 
     if not differences:
         try:
@@ -220,8 +116,8 @@ def _inverse_of(jacobian: Ball) -> Tensor:
 @claim(
     given=_draw,
     mutants={
-        "the inverse is divided by 1 + 10^4 eps": _slightly,
-        "the inverse is applied twice": _inverse(lambda f, y: f(f(y))),
+        "the inverse is divided by 1 + 10^4 eps": slips.slightly,
+        "the inverse is applied twice": slips.inverse_becomes(lambda f, y: f(f(y))),
     },
 )
 def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
@@ -230,13 +126,13 @@ def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
     Error bound: $64\epsilon(\lvert x\rvert + \lvert J^{-1}\rvert\,\lvert f(x)\rvert)$, coordinate by coordinate: f(x) is
     rounded, and the inverse stretches that rounding by the inverse Jacobian. A promised `inverse_error` is added.
     """
-    inverse = _need(b.inverse, "inverse")
+    inverse = slips.need(b.inverse, "inverse")
     y = b.forward(x)
     back = inverse(y)
     if back.shape != x.shape:
         yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of f^-1(f(x))")
         return
-    scale = [e.double().abs().flatten().cpu() + _spread(_inverse_of(_jacobian(b, e)), _flat(b, _row(b, b.forward, e)))
+    scale = [e.double().abs().flatten().cpu() + _spread(_inverse_of(_jacobian(b, e)), _flat(b, slips.row(b, b.forward, e)))
              for e in _events(b, x)]  # fmt: skip
     true = Ball(x, b.inverse_error, kind=Kind.NUMERICAL, source="the point that was mapped")
     yield close(back, true, ulps=64, scale=torch.stack(scale).reshape(x.shape), what="f^-1(f(x))")
@@ -245,8 +141,8 @@ def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
 @claim(
     given=_targets,
     mutants={
-        "the inverse takes far targets for nearer ones": _narrow,
-        "the inverse is divided by 1 + 10^4 eps": _slightly,
+        "the inverse takes far targets for nearer ones": slips.narrow,
+        "the inverse is divided by 1 + 10^4 eps": slips.slightly,
     },
 )
 def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
@@ -255,7 +151,7 @@ def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
     Error bound: $64\epsilon(\lvert y\rvert + \lvert J\rvert\,\lvert x\rvert)$ with $x = f^{-1}(y)$, coordinate by
     coordinate: x is rounded, and the map stretches that rounding. A promised `inverse_error` is stretched likewise.
     """
-    inverse = _need(b.inverse, "inverse")
+    inverse = slips.need(b.inverse, "inverse")
     if b.codomain is None:
         raise NotImplementedError("the codomain is no box")
     x = inverse(y)
@@ -272,7 +168,7 @@ def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
     yield close(b.forward(x), true, ulps=64, scale=reach, what="f(f^-1(y))")
 
 
-@claim(given=_draw, mutants=_LOG_DET | _BATCH, repairs=_REPAIRS)
+@claim(given=_draw, mutants=slips.LOG_DET | slips.BATCH, repairs=slips.REPAIRS)
 def log_det_is_that_of_the_jacobian(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""The log-determinant is that of the Jacobian: $\log\lvert\det \partial f/\partial x\rvert$.
 
@@ -280,19 +176,59 @@ def log_det_is_that_of_the_jacobian(b: Bijection, x: Tensor) -> Iterator[Residua
     Jacobian, $32 n\epsilon\,\mathrm{cond}_2(J)$ at least. Two oracles: autograd, and extrapolated differences, which
     see what a wrong backward pass hides.
     """
-    value = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
-    shape = x.shape[: x.ndim - len(b.event_shape)]
-    for differences in (False, True):
-        balls = [derivative.log_abs_det(_jacobian(b, e, differences=differences)) for e in _events(b, x)]
-        true = Ball.stack(balls, shape)
-        yield close(value, true, ulps=16, what="log|det J|")
+    value = slips.need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+    events = _events(b, x)
+    balls = [derivative.log_abs_det(_jacobian(b, e)) for e in events]
+    yield close(value, Ball.stack(balls, x.shape[: x.ndim - len(b.event_shape)]), ulps=16, what="log|det J|")
+    by_differences = derivative.log_abs_det(_jacobian(b, events[0], differences=True))
+    yield close(value.reshape(-1)[0], by_differences, ulps=16, what="log|det J|")
+
+
+@claim(
+    given=_draw,
+    mutants={"the log-determinant of far points is -inf": slips.saturated},
+    repairs=slips.NEAR_ZERO,
+)
+def log_det_is_finite(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""The log-determinant is finite: $\lvert\log\lvert\det J_f(x)\rvert\rvert < \infty$ on all of the domain.
+
+    The logarithm of a saturated derivative, such as $1 - \tanh^2 x$ for large x, is infinite where the true one is not.
+
+    Error bound: 0; infinite and NaN values are counted.
+    """
+    value = slips.need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+    yield exactly(int((~value.isfinite()).sum()), 0, kind=Kind.NUMERICAL, what="log-determinants that are not finite")
+
+
+@claim(
+    given=lambda b, dtype: st.tuples(*[_draw(b, dtype)] * 2),
+    mutants={"one coordinate is reflected (the map folds)": slips.folded},
+    examples=60,
+)
+def determinant_keeps_its_sign(b: Bijection, x: Tensor, other: Tensor) -> Iterator[Residual]:
+    r"""The map does not fold: $\det J_f(x)$ has the same sign at every x, since the domain is connected.
+
+    A differentiable map whose determinant changes its sign takes two points to one, which a log-determinant cannot tell
+    and a missing inverse does not show.
+
+    Error bound: 0; pairs of points where the errors of a Jacobian may turn the sign of its determinant are passed over.
+    """
+    if b.points is not None:
+        raise NotImplementedError("the domain is no box")
+    signs = []
+    for point in (_events(b, x)[0], _events(b, other)[0]):
+        jacobian = _jacobian(b, point)
+        if jacobian.mid.shape[0] != jacobian.mid.shape[1] or not bool(derivative.log_abs_det(jacobian).radius < 0.5):
+            raise Undecided("the sign of the determinant is not certain")
+        signs.append(float(torch.linalg.slogdet(jacobian.mid).sign))
+    yield exactly(signs[1], signs[0], kind=Kind.NUMERICAL, what="the sign of det J at the other point")
 
 
 @claim(
     given=_draw,
     mutants={
-        "the log-determinant of the inverse is negated": lambda b: replace(b, inverse_log_abs_det_jacobian=_negated(b)),
-        "log 2 is added to the log-determinant": _LOG_DET["log 2 is added to the log-determinant"],
+        "the log-determinant of the inverse is negated": slips.negated_inverse,
+        "log 2 is added to the log-determinant": slips.LOG_DET["log 2 is added to the log-determinant"],
     },
 )
 def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residual]:
@@ -302,8 +238,8 @@ def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residua
     and what $\log\lvert\det J_f\rvert$ changes when x is moved as far as `inverse_undoes_forward` allows, since f(x) is
     rounded and the inverse is not asked at x.
     """
-    inverse = _need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
-    log_det = _need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
+    inverse = slips.need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
+    log_det = slips.need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
     value, eps, radii = log_det(x), 64 * torch.finfo(x.dtype).eps, []
     batch = x.shape[: x.ndim - len(b.event_shape)]
     if value.shape != batch:
@@ -311,12 +247,14 @@ def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residua
         return
     for e in _events(b, x):
         matrix = _jacobian(b, e)
-        moved = eps * _spread(_inverse_of(matrix), _flat(b, _row(b, b.forward, e))) + b.inverse_error
-        slope = derivative.difference_jacobian(lambda p: _row(b, log_det, p), e, b.domain.lower, b.domain.upper)
+        moved = eps * _spread(_inverse_of(matrix), _flat(b, slips.row(b, b.forward, e))) + b.inverse_error
+        slope = derivative.difference_jacobian(lambda p: slips.row(b, log_det, p), e, b.domain.lower, b.domain.upper)
         change = (slope.mid.abs() + slope.radius).flatten() @ moved
         for end in (e + moved.to(e).reshape(e.shape), e - moved.to(e).reshape(e.shape)):
             inside = bool(((end > b.domain.lower) & (end < b.domain.upper)).all())
-            change += (_row(b, log_det, end) - _row(b, log_det, e)).abs().double().cpu() if inside else math.inf
+            change += (
+                (slips.row(b, log_det, end) - slips.row(b, log_det, e)).abs().double().cpu() if inside else math.inf
+            )
         # Where it changes by more than one, a rounded f(x) says nothing about x.
         radii.append(derivative.log_abs_det(matrix).radius + torch.where(change <= 1, change, math.inf))
     radius = torch.stack(radii).reshape(value.shape)
@@ -324,20 +262,13 @@ def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residua
                 what="log|det J| of the inverse")  # fmt: skip
 
 
-def _negated(b: Bijection) -> Map:
-    function = _need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
-    if b.volume_preserving:
-        raise NotImplementedError("the negative of zero")
-    return lambda y: -function(y)
-
-
 @claim(
     given=lambda b, dtype: _draw(b, dtype, several=True),
     mutants={
         "the sum over the batch is added to the map": lambda b: replace(b, forward=lambda x: b.forward(x) + x.sum()),
-        **_BATCH,
+        **slips.BATCH,
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
 )
 def rows_are_independent(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""Every row of a batch is mapped alone: $f(x)_b$ and its log-determinant do not change with the other rows.
@@ -369,7 +300,7 @@ def rows_are_independent(b: Bijection, x: Tensor) -> Iterator[Residual]:
         "the map computes in another dtype": lambda b: replace(
             b, forward=lambda x: b.forward(x).to(torch.float32 if x.dtype == torch.float64 else torch.float64)
         ),
-        **_BATCH,
+        **slips.BATCH,
     },
     examples=30,
 )

@@ -1,0 +1,174 @@
+"""Ways in which a bijection goes wrong: the mutants of its laws, and repairs that name a slip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from mathcheck.flows.bijection import Bijection, Map
+
+    Slip = Callable[[Bijection], Bijection]
+
+
+def need(function: Map | None, name: str) -> Map:
+    if function is None:
+        raise NotImplementedError(f"the bijection has no {name}")
+    return function
+
+
+def _log_det(change: Callable[[Tensor, Tensor], Tensor], *, scales: bool = False) -> Slip:
+    """The slip that puts `change(log_det, x)` in place of the log-determinant; `scales` if it leaves zeros alone."""
+
+    def slip(b: Bijection) -> Bijection:
+        function = need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
+        if scales and b.volume_preserving:
+            raise NotImplementedError("a multiple of a log-determinant that is zero by design")
+        return replace(b, log_abs_det_jacobian=lambda x: change(function(x), x))
+
+    return slip
+
+
+def _times_size(power: int, *, positions: bool) -> Slip:
+    """The slip that multiplies the log-determinant by the number of coordinates, or of spatial positions, of an event."""
+
+    def slip(b: Bijection) -> Bijection:
+        size = math.prod(b.event_shape[1:] if positions else b.event_shape)
+        if size == 1:
+            raise NotImplementedError("a factor of one")
+        return _log_det(lambda value, x: value * float(size) ** power, scales=True)(b)
+
+    return slip
+
+
+def inverse_becomes(change: Callable[[Map, Tensor], Tensor]) -> Slip:
+    def slip(b: Bijection) -> Bijection:
+        function = need(b.inverse, "inverse")
+        return replace(b, inverse=lambda y: change(function, y))
+
+    return slip
+
+
+def slightly(b: Bijection) -> Bijection:
+    if b.inverse_error:
+        raise NotImplementedError("smaller than the promised error")
+    return inverse_becomes(lambda f, y: f(y) / (1 + 1e4 * torch.finfo(y.dtype).eps))(b)
+
+
+def narrow(b: Bijection) -> Bijection:
+    """Targets far from the middle of the codomain are treated as if they were nearer."""
+    function = need(b.inverse, "inverse")
+    if b.codomain is None:
+        raise NotImplementedError("the image is no box")
+    low, high = b.codomain.lower, b.codomain.upper
+    if math.isfinite(low) and math.isfinite(high):
+        ends = low + (high - low) / 4, high - (high - low) / 4
+    else:
+        ends = (low + 0.5 if math.isfinite(low) else -1.0), (high - 0.5 if math.isfinite(high) else 1.0)
+        ends = (ends[0], max(ends[1], ends[0] + 1.0)) if math.isfinite(low) else (min(ends[0], ends[1] - 1.0), ends[1])
+    return replace(b, inverse=lambda y: function(y.clamp(*ends)))
+
+
+def folded(b: Bijection) -> Bijection:
+    """The first coordinate is reflected at the middle of the domain, so that two points have one image."""
+    low, high = b.domain.lower, b.domain.upper
+    if math.isfinite(high - low):
+        middle = (low + high) / 2
+    else:
+        middle = low + 1 if math.isfinite(low) else high - 1 if math.isfinite(high) else 0.0
+
+    def forward(x: Tensor) -> Tensor:
+        flat = x.reshape(*x.shape[: x.ndim - len(b.event_shape)], -1)
+        first = middle + (flat[..., :1] - middle).abs()
+        return b.forward(torch.cat([first, flat[..., 1:]], -1).reshape(x.shape))
+
+    return replace(b, forward=forward)
+
+
+def saturated(b: Bijection) -> Bijection:
+    """Points beyond a tenth of the reach have an infinite log-determinant."""
+    function = need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
+
+    def changed(x: Tensor) -> Tensor:
+        value = function(x)
+        far = (x.abs() > b.domain.reach / 10).reshape(*value.shape, -1).any(-1)
+        return torch.where(far, -math.inf, value)
+
+    return replace(b, log_abs_det_jacobian=changed)
+
+
+def negated_inverse(b: Bijection) -> Bijection:
+    """The log-determinant of the inverse has the other sign."""
+    function = need(b.inverse_log_abs_det_jacobian, "inverse_log_abs_det_jacobian")
+    if b.volume_preserving:
+        raise NotImplementedError("the negative of zero")
+    return replace(b, inverse_log_abs_det_jacobian=lambda y: -function(y))
+
+
+def _near_zero(b: Bijection) -> Bijection:
+    if b.points is not None or b.domain.reach <= 1:
+        raise NotImplementedError("the points are not drawn by their reach")
+    return replace(b, domain=replace(b.domain, reach=1.0), codomain=None)
+
+
+def _single(b: Bijection) -> Bijection:
+    def coarse(function: Map | None) -> Map | None:
+        return None if function is None else lambda x: function(x).float()
+
+    return replace(b, log_abs_det_jacobian=coarse(b.log_abs_det_jacobian),
+                   inverse_log_abs_det_jacobian=coarse(b.inverse_log_abs_det_jacobian))  # fmt: skip
+
+
+def _row_by_row(b: Bijection) -> Bijection:
+    def rowwise(function: Map | None) -> Map | None:
+        return None if function is None else (lambda x: rows(b, function, x))
+
+    return replace(b, forward=lambda x: rows(b, b.forward, x), inverse=rowwise(b.inverse),
+                   log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian))  # fmt: skip
+
+
+BATCH: dict[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}
+LOG_DET: dict[str, Slip] = {
+    "the sign of the log-determinant is changed": _log_det(lambda value, x: -value, scales=True),
+    "the log-determinant is multiplied by 2": _log_det(lambda value, x: 2 * value, scales=True),
+    "the log-determinant is divided by 2": _log_det(lambda value, x: value / 2, scales=True),
+    "the log-determinant is multiplied by the number of positions h * w": _times_size(1, positions=True),
+    "the log-determinant is divided by the number of positions h * w": _times_size(-1, positions=True),
+    "the log-determinant is multiplied by the number of coordinates (a sum for a mean)": (
+        _times_size(1, positions=False)
+    ),
+    "the log-determinant is divided by the number of coordinates (a mean for a sum)": (
+        _times_size(-1, positions=False)
+    ),
+    "the logarithm of the determinant is taken": _log_det(lambda value, x: value.abs().log()),
+    "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
+    "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
+}
+NEAR_ZERO: dict[str, Slip] = {"points stay within 1 of zero (it saturates or cancels beyond)": _near_zero}
+REPAIRS: dict[str, Slip] = {
+    "the rows of a batch are kept apart": _row_by_row,
+    **LOG_DET,
+    "it is judged in single precision (its error is of that size)": _single,
+    **NEAR_ZERO,
+}
+
+
+def rows(b: Bijection, function: Map, x: Tensor) -> Tensor:
+    """`function` of every row of a batch alone, stacked."""
+    lead = x.shape[: x.ndim - len(b.event_shape)] if b.event_shape else x.shape
+    found = [row(b, function, x.reshape(-1, *b.event_shape)[k]) for k in range(math.prod(lead))]
+    return torch.stack(found).reshape((*lead, *found[0].shape))
+
+
+def row(b: Bijection, function: Map, x: Tensor) -> Tensor:
+    """`function` of one event, in the smallest batch that the subject takes."""
+    batch = min(b.batch_shapes, key=lambda shape: (math.prod(shape), len(shape)))
+    value = function(x.expand((*batch, *x.shape)))
+    for _ in batch:
+        value = value[0] if value.ndim else value
+    return value
