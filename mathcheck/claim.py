@@ -296,9 +296,8 @@ def _name(subject: Any) -> str:
     """The record's class, with the first of its functions that has a name: "Divergence(my_kl)"."""
     fields = dataclasses.fields(subject) if dataclasses.is_dataclass(subject) else ()
     names = (getattr(getattr(subject, field.name), "__qualname__", "<") for field in fields)
-    known = next(
-        (name.rpartition("<locals>.")[2] for name in names if not name.endswith("<lambda>") and name != "<"), ""
-    )
+    plain = (name.rpartition("<locals>.")[2] for name in names if not name.endswith(("<", "<lambda>")))
+    known = next((name.rpartition(".")[2] if name.startswith("_") else name for name in plain), "")
     return f"{type(subject).__name__}({known})" if known else type(subject).__name__
 
 
