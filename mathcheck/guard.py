@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import io
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,11 @@ from torch import Tensor
 
 
 class SubjectFault(Exception):
-    """The subject misbehaved: it raised, hung, changed its input, or changed global state."""
+    """The subject misbehaved: it raised, hung, changed its input or global state, or returned what cannot be compared."""
+
+
+class SubjectHangs(SubjectFault):
+    """The subject did not return in time: there is no point in asking it again."""
 
 
 @contextmanager
@@ -27,7 +33,7 @@ def _time_limit(seconds: float, name: str) -> Iterator[None]:
         return
 
     def expire(signum: int, frame: FrameType | None) -> None:
-        raise SubjectFault(f"{name} did not return within {seconds:g} s")
+        raise SubjectHangs(f"{name} did not return within {seconds:g} s")
 
     previous = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -58,17 +64,33 @@ def _same(left: Tensor, right: Tensor) -> bool:
     return left.shape == right.shape and bool(((left == right) | ((left != left) & (right != right))).all())
 
 
+def _complaint(result: object, argument: Tensor | None) -> str | None:
+    """Why a result cannot be compared with anything; shapes and values are what the laws are for."""
+    if result is None:
+        return "None, expected a tensor"
+    if not isinstance(result, Tensor) and hasattr(result, "__array__"):
+        return f"a {type(result).__name__}, expected a tensor; `from_arrays` takes functions of arrays"
+    for tensor in _tensors(result):
+        if tensor.dtype.is_complex:
+            return f"a tensor of {tensor.dtype}, expected real numbers"
+        if tensor.layout is not torch.strided:
+            return f"a tensor of layout {tensor.layout}, expected a dense one"
+        if argument is not None and tensor.device != argument.device:
+            return f"a tensor on {tensor.device}, expected {argument.device} as its argument"
+    return None
+
+
 def _guarded(function: Callable[..., Any], name: str, timeout: float) -> Callable[..., Any]:
     @functools.wraps(function, assigned=("__doc__",), updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         given = [(tensor, tensor.detach().clone()) for tensor in _tensors(args)]
         state = {key: read() for key, (read, _) in _GLOBALS.items()}
         try:
-            with _time_limit(timeout, name):
+            with _time_limit(timeout, name), contextlib.redirect_stdout(io.StringIO()):
                 result = function(*args, **kwargs)
         except (NotImplementedError, SubjectFault):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SubjectFault(f"{name} raised {type(error).__name__}: {error}") from error
         finally:
             changed = [key for key, (read, _) in _GLOBALS.items() if read() != state[key]]
@@ -78,6 +100,8 @@ def _guarded(function: Callable[..., Any], name: str, timeout: float) -> Callabl
             raise SubjectFault(f"{name} changed {' and '.join(changed)}")
         if not all(_same(tensor.detach(), before) for tensor, before in given):
             raise SubjectFault(f"{name} changed its input")
+        if complaint := _complaint(result, given[0][0] if given else None):
+            raise SubjectFault(f"{name} returned {complaint}")
         return result
 
     return call
@@ -93,7 +117,7 @@ def guarded(subject: Any, timeout: float = 10.0) -> Any:
     Returns:
         A record of the same class whose functions raise `SubjectFault` where the original raises (other than
         `NotImplementedError`, which means "I lack this function"), hangs, changes its input, torch's default dtype,
-        grad mode, thread count or seed. What was changed is put back.
+        grad mode, thread count or seed. What was changed is put back; what it prints is not shown.
     """
     if not dataclasses.is_dataclass(subject) or isinstance(subject, type):
         return subject

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck.evidence import Status, python_source
-from mathcheck.guard import SubjectFault
+from mathcheck.guard import SubjectFault, SubjectHangs
 from mathcheck.residual import Kind, Residual, Undecided
 
 
@@ -41,7 +41,9 @@ class _Exceeded(Exception):
 
 
 class _Fault(Exception):
-    """The subject, or the check itself, failed at an input."""
+    """The subject, or the check itself, failed at an input; `final` if it is not to be tried again."""
+
+    final = False
 
 
 def _to_device(value: Any, device: torch.device | str) -> Any:
@@ -77,10 +79,12 @@ def search(
 
     def attempt(inputs: tuple[Any, ...], torch_seed: int) -> None:
         nonlocal budget
-        key = f"{torch_seed} {python_source(inputs)}" if failures or shrink else ""
         if failures:
             budget -= 1
-            if budget < 0 and key not in failures:
+            known = failures.get(f"{torch_seed} {python_source(inputs)}")
+            if isinstance(known, _Fault) and known.final:
+                raise known
+            if budget < 0 and known is None:
                 return
         torch.manual_seed(torch_seed)
         outcome.examples += 0 if failures else 1
@@ -90,7 +94,9 @@ def search(
             outcome.inputs, outcome.torch_seed = inputs, torch_seed
             outcome.failure = failure.args[0] if isinstance(failure, _Exceeded) else None
             outcome.reason = None if isinstance(failure, _Exceeded) else str(failure)
-            failures[key] = failure
+            failures[f"{torch_seed} {python_source(inputs)}"] = failure
+            if isinstance(failure, _Fault) and failure.final:
+                budget = 0
             raise
         if strategy is not None and highest > 0:
             hypothesis.target(highest)
@@ -140,7 +146,9 @@ def _compare(residuals: Iterator[Residual], outcome: Outcome) -> float:
     except (NotImplementedError, Undecided) as why:
         outcome.reason = str(why) or "the subject lacks a function that this law needs"
     except SubjectFault as fault:
-        raise _Fault(str(fault)) from fault
+        failure = _Fault(str(fault))
+        failure.final = isinstance(fault, SubjectHangs)
+        raise failure from fault
     except (_Exceeded, KeyboardInterrupt):
         raise
     except Exception as error:

@@ -228,6 +228,15 @@ def test_a_subject_that_misbehaves_is_reported(function: Callable[[Tensor], Tens
     assert torch.equal(before[2], torch.random.get_rng_state())
 
 
+def test_what_a_subject_prints_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    def noisy(x: Tensor) -> Tensor:
+        print("squaring", x)
+        return x * x
+
+    assert judge(noisy).status is Status.HOLDS
+    assert capsys.readouterr().out == ""
+
+
 def test_a_broken_check_is_an_error_and_not_a_verdict_on_the_subject() -> None:
     @claim(given=_vectors)
     def broken(subject: Square, x: Tensor) -> Iterator[Residual]:

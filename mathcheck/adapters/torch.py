@@ -18,6 +18,7 @@ from torch.distributions import Distribution, Transform, constraints, kl_diverge
 from torch.distributions.utils import tril_matrix_to_vec
 
 from mathcheck import strategies
+from mathcheck.adapters.pairs import bijection_of_pairs
 from mathcheck.divergence.divergence import Divergence
 from mathcheck.flows.bijection import Bijection, Map, Points
 from mathcheck.probability.density import Density
@@ -44,12 +45,14 @@ def bijection(
     reach: float = 10.0,
     points: Points | None = None,
 ) -> Bijection:
-    r"""A bijective `torch.distributions.Transform`.
+    r"""A bijective `torch.distributions.Transform`, or a `torch.nn.Module` whose functions return pairs.
 
     The log-determinant is summed over those coordinates of an event that the transform counts as batch, as
     `TransformedDistribution` does. A cache is never asked, since it answers $f^{-1}(f(x))$ with the very x that it was
     given: every function gets a copy of its argument. Where f(x) has another shape than x, the codomain is left open;
     where the transform has no inverse but its cache, as several of Pyro's, the laws that need one are skipped.
+
+    Any other module is taken for a flow whose `forward` and `inverse` return the value and the log-determinant.
 
     Args:
         transform: the map.
@@ -62,11 +65,13 @@ def bijection(
         TypeError: if `transform` is no transform, or not bijective by its own account, or its domain is no box and
             neither `domain` nor `points` is given.
     """
+    if isinstance(transform, nn.Module) and not isinstance(transform, Transform):
+        return bijection_of_pairs(transform, event_shape=event_shape, domain=domain, reach=reach)
     if not isinstance(transform, Transform):
         what = (
             transform.__qualname__ if isinstance(transform, type) else f"an object of type {type(transform).__name__}"
         )
-        raise TypeError(f"transform must be a torch.distributions.Transform, got {what}")
+        raise TypeError(f"transform must be a torch.distributions.Transform or a torch.nn.Module, got {what}")
     t: Any = transform
     if not t.bijective:
         raise TypeError(f"transform must be bijective, but {_name(t)}.bijective is False")
@@ -171,7 +176,11 @@ def quantile(distribution: Any) -> Quantile:
         except NotImplementedError as missing:
             raise TypeError(f"distribution must have a cdf and an icdf, but {_name(d)} has no {function}") from missing
     return Quantile(
-        d.icdf, d.cdf, domain=_support(d, 10.0), batch_shapes=strategies.BATCH_SHAPES, dtype=_drawn(d).dtype
+        d.icdf,
+        functools.partial(_cdf, d),
+        domain=_support(d, 10.0),
+        batch_shapes=strategies.BATCH_SHAPES,
+        dtype=_drawn(d).dtype,
     )
 
 
@@ -305,7 +314,8 @@ def _event_shape(transform: Any, box: Interval, dtype: torch.dtype | None) -> Sh
 
 
 def _unwrapped(constraint: Any) -> Any:
-    while isinstance(constraint, constraints.independent):
+    # Independent coordinates, and mixtures.
+    while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     return constraint
 

@@ -369,7 +369,7 @@ def generator_vanishes_at_one(c: Conjugate, u: Tensor) -> Iterator[Residual]:
 @claim(given=lambda c, dtype: _outputs(c, dtype).map(lambda v: (v,)), reference=squared_hellinger, mutants=_SHIFTED,
        examples=12)  # fmt: skip
 def no_real_number_gives_more(c: Conjugate, v: Tensor) -> Iterator[Residual]:
-    r"""No real $w = \sqrt u$ gives more, and one gives as much: $t/(1 - t) = \max_w\{w^2 t - (w - 1)^2\}$ for t < 1.
+    r"""No real root w of u gives more, and one gives as much: $t/(1 - t) = \max_w\{w^2 t - (w - 1)^2\}$ for t < 1.
 
     Error bound: 4 roundings of the conjugate, for a difference and a quotient; z3 decides for all w.
     """

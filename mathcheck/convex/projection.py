@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
+from mathcheck.convex import _projection_slips as slips
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import arb
 from mathcheck.residual import Kind, Residual, at_most, close, exactly
@@ -128,36 +129,7 @@ on_unit_ball = Projection(project_on_unit_ball, unit_ball(3), reach=10.0, batch_
 Slip = Callable[[Projection], Projection]
 
 
-def _instead(change: Callable[[Projection, Tensor], Tensor]) -> Slip:
-    """The slip that computes `change(projection, y)` in place of the projection."""
-    return lambda p: replace(p, project=lambda y: change(p, y))
-
-
-_OMITTED: dict[str, Slip] = {"the point is returned as it is": _instead(lambda p, y: y)}
-_REFLECTED: dict[str, Slip] = {
-    "the point is reflected (it goes twice as far)": _instead(lambda p, y: 2 * p.project(y) - y)
-}
-_SHORT: dict[str, Slip] = {
-    "it stops halfway": _instead(lambda p, y: (y + p.project(y)) / 2),
-    "it stops a quarter short": _instead(lambda p, y: (y + 3 * p.project(y)) / 4),
-}
-_OTHER: dict[str, Slip] = {
-    "some point of the set is returned, not the nearest": _instead(lambda p, y: p.project(torch.zeros_like(y))),
-}
-_ARGUMENT: dict[str, Slip] = {
-    "the point is doubled before": _instead(lambda p, y: p.project(2 * y)),
-    "the sign of the point is changed before": _instead(lambda p, y: p.project(-y)),
-}
-_DOUBLED: dict[str, Slip] = {"the result is doubled": _instead(lambda p, y: 2 * p.project(y))}
-_RESULT: dict[str, Slip] = {"1 is added to the result": _instead(lambda p, y: p.project(y) + 1), **_DOUBLED}
-_REPAIRS: dict[str, Slip] = {
-    "the result is projected again": _instead(lambda p, y: p.project(p.project(y))),
-    "the result is moved into the set": _instead(lambda p, y: p.onto.member(p.project(y))),
-    **_ARGUMENT,
-    "the point is halved before": _instead(lambda p, y: p.project(y / 2)),
-    "the result is halved": _instead(lambda p, y: p.project(y) / 2),
-}
-law = functools.partial(claim, repairs=_REPAIRS, examples=60)
+law = functools.partial(claim, repairs=slips.REPAIRS, examples=60)
 
 
 def points(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
@@ -218,7 +190,7 @@ def _shape(value: Tensor, y: Tensor) -> Residual | None:
     return exactly(tuple(value.shape), tuple(y.shape), kind=Kind.NUMERICAL, what="the shape of P(y)")
 
 
-@law(given=_single, mutants=_OMITTED | _SHORT)
+@law(given=_single, mutants=slips.OMITTED | slips.SHORT)
 def feasible(p: Projection, y: Tensor) -> Iterator[Residual]:
     r"""The projection lies in the set: $P(y) \in C$.
 
@@ -232,7 +204,7 @@ def feasible(p: Projection, y: Tensor) -> Iterator[Residual]:
     yield at_most(p.onto.violation(value), 0.0, ulps=8 * p.onto.dimension, scale=size, what="distance of P(y) from C")
 
 
-@law(given=_single, mutants=_SHORT)
+@law(given=_single, mutants=slips.SHORT)
 def idempotent(p: Projection, y: Tensor) -> Iterator[Residual]:
     r"""Projecting twice is projecting once: $P(P(y)) = P(y)$.
 
@@ -242,7 +214,7 @@ def idempotent(p: Projection, y: Tensor) -> Iterator[Residual]:
     yield _agree(p, p.project(once), once, _length(once), "P(P(y))")
 
 
-@law(given=_single, mutants=_OTHER | _ARGUMENT | _RESULT)
+@law(given=_single, mutants=slips.OTHER | slips.ARGUMENT | slips.RESULT)
 def points_of_the_set_stay(p: Projection, y: Tensor) -> Iterator[Residual]:
     r"""Points of the set stay where they are: $P(z) = z$ for $z \in C$.
 
@@ -252,7 +224,7 @@ def points_of_the_set_stay(p: Projection, y: Tensor) -> Iterator[Residual]:
     yield _agree(p, p.project(z), z, _length(z), "P(z)")
 
 
-@law(given=_pairs, mutants=_OTHER | _ARGUMENT | _REFLECTED)
+@law(given=_pairs, mutants=slips.OTHER | slips.ARGUMENT | slips.REFLECTED)
 def nearest(p: Projection, y: Tensor, other: Tensor) -> Iterator[Residual]:
     r"""No point of the set is nearer.
 
@@ -270,7 +242,7 @@ def nearest(p: Projection, y: Tensor, other: Tensor) -> Iterator[Residual]:
     yield from _not_positive(p, lambda y, v, z: (y - v) * (z - v), [y, value, z], size, "<y - P(y), z - P(y)>")
 
 
-@law(given=_pairs, mutants=_DOUBLED | _ARGUMENT | _REFLECTED)
+@law(given=_pairs, mutants=slips.DOUBLED | slips.ARGUMENT | slips.REFLECTED)
 def non_expansive(p: Projection, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""It is firmly non-expansive.
 
@@ -292,10 +264,10 @@ def non_expansive(p: Projection, x: Tensor, y: Tensor) -> Iterator[Residual]:
 @law(
     given=_single,
     mutants={
-        "the batch is averaged first": _instead(
+        "the batch is averaged first": slips.instead(
             lambda p, y: p.project(y.reshape(-1, y.shape[-1]).mean(0).expand(y.shape))
         ),
-        "the first row is returned for all": _instead(
+        "the first row is returned for all": slips.instead(
             lambda p, y: p.project(y).reshape(-1, y.shape[-1])[0].expand(y.shape)
         ),
     },
@@ -321,8 +293,8 @@ def rows_are_independent(p: Projection, y: Tensor) -> Iterator[Residual]:
 @law(
     given=_single,
     mutants={
-        "the batch's dimensions are flattened": _instead(lambda p, y: p.project(y).reshape(-1)[None]),
-        "it is computed in another dtype": _instead(
+        "the batch's dimensions are flattened": slips.instead(lambda p, y: p.project(y).reshape(-1)[None]),
+        "it is computed in another dtype": slips.instead(
             lambda p, y: p.project(y).to(torch.float32 if y.dtype == torch.float64 else torch.float64)
         ),
     },
@@ -337,7 +309,12 @@ def shape_and_dtype_stay(p: Projection, y: Tensor) -> Iterator[Residual]:
     yield exactly(value.dtype, y.dtype, kind=Kind.NUMERICAL, what="the dtype of P(y)")
 
 
-@claim(given=_single, reference=on_unit_ball, mutants=_OTHER | _ARGUMENT | _REFLECTED | _SHORT, uses=(nearest,))
+@claim(
+    given=_single,
+    reference=on_unit_ball,
+    mutants=slips.OTHER | slips.ARGUMENT | slips.REFLECTED | slips.SHORT,
+    uses=(nearest,),
+)
 def no_point_of_the_ball_is_nearer(p: Projection, y: Tensor) -> Iterator[Residual]:
     r"""Of all points of the unit ball none is nearer, and P(y) is one of them.
 

@@ -135,12 +135,37 @@ def _exchanged(form: VariationalForm) -> VariationalForm:
     return replace(form, activation=form.penalty, penalty=form.activation)
 
 
+def _activated(form: VariationalForm) -> VariationalForm:
+    """What is written for numbers in the domain of the conjugate is given the activated critic."""
+
+    def both(x: float) -> tuple[float, float]:
+        at = arb.exact(x)
+        slope = arb.gradient(lambda xs: form.exact_activation(xs[0]), [at])[0]
+        return float(form.exact_activation(at).mid()), float(slope.mid())
+
+    def activated(v: Tensor) -> Tensor:
+        finite = v.clamp(-700.0, 700.0)
+        pairs = torch.tensor([both(x) for x in finite.detach().flatten().tolist()], dtype=torch.float64).to(v)
+        value, slope = (part.reshape(v.shape) for part in pairs.unbind(-1))
+        return value + slope * (finite - finite.detach())
+
+    return replace(
+        form, activation=lambda v: form.activation(activated(v)), penalty=lambda v: form.penalty(activated(v))
+    )
+
+
+_REPAIRS: dict[str, Slip] = {"the output activation is applied to the critic": _activated}
 _MISSING: dict[str, Slip] = {"the activation is missing in the penalty": _not_activated}
 _ADDED: dict[str, Slip] = {"the penalty is added": lambda form: replace(form, penalty=lambda v: -form.penalty(v))}
 _HALVED: dict[str, Slip] = {"the penalty is halved": lambda form: replace(form, penalty=lambda v: form.penalty(v) / 2)}
 
 
-@claim(given=_cases, examples=60, mutants=_MISSING | _ADDED | {"reward and penalty are exchanged": _exchanged})
+@claim(
+    given=_cases,
+    examples=60,
+    repairs=_REPAIRS,
+    mutants=_MISSING | _ADDED | {"reward and penalty are exchanged": _exchanged},
+)
 def never_exceeds_the_divergence(form: VariationalForm, v: Tensor, p: Tensor, q: Tensor) -> Iterator[Residual]:
     r"""Whatever the critic says, the bound is one.
 
@@ -160,7 +185,7 @@ def never_exceeds_the_divergence(form: VariationalForm, v: Tensor, p: Tensor, q:
     "the optimal V is negated": _optimum(lambda v: -v),
     "p and q are exchanged in the optimal V": lambda form: replace(form, optimal=lambda p, q: form.optimal(q, p)),
     **_ADDED, **_HALVED,
-})  # fmt: skip
+}, repairs=_REPAIRS)  # fmt: skip
 def attained_at_the_optimal_critic(form: VariationalForm, p: Tensor, q: Tensor) -> Iterator[Residual]:
     r"""The bound is attained where the activated critic is a subgradient of f at the ratio of the distributions.
 
@@ -176,7 +201,7 @@ def attained_at_the_optimal_critic(form: VariationalForm, p: Tensor, q: Tensor) 
 
 
 @claim(given=lambda form, dtype: strategies.tensors((3,), dtype, Interval(reach=15.0)).map(lambda v: (v,)), examples=60,
-       mutants=_MISSING | _ADDED | _HALVED)  # fmt: skip
+       mutants=_MISSING | _ADDED | _HALVED, repairs=_REPAIRS)  # fmt: skip
 def penalty_is_the_conjugate_of_the_activation(form: VariationalForm, v: Tensor) -> Iterator[Residual]:
     r"""The penalty is the conjugate at the activation: $\mathrm{penalty}(v) = f^*(g_f(v))$.
 

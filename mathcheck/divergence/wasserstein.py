@@ -21,10 +21,11 @@ from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
-from mathcheck.strategies import log_uniform
+from mathcheck.strategies import log_uniform, tensors
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighted = Callable[[Tensor, Tensor, Tensor], Tensor]
+Penalty = Callable[[Tensor], Tensor]
 
 
 def _check_laws(places: Tensor, p: Tensor, q: Tensor) -> None:
@@ -125,6 +126,26 @@ def lipschitz_penalty(gradient: Tensor) -> Tensor:
     arguments.vectors(gradient=gradient)
     norm: Tensor = torch.linalg.vector_norm(gradient, dim=-1)
     return (norm - 1).clamp(min=0).square()
+
+
+def mean_penalty(gradient: Tensor) -> Tensor:
+    r"""$\frac1B\sum_b\big(\lVert\nabla h(x_b)\rVert - 1\big)_+^2$: one norm for each point, over all that it consists of.
+
+    The gradient at an image is one vector, with an entry for every pixel of every channel.
+
+    Args:
+        gradient: $\nabla h$ at B points, `(B, *event)`.
+
+    Returns:
+        A number, `()`.
+
+    Raises:
+        TypeError, ValueError: if `gradient` is no floating tensor of that shape.
+    """
+    arguments.vectors(gradient=gradient)
+    if gradient.ndim < 2:
+        raise ValueError(f"gradient must have shape (B, *event), got {tuple(gradient.shape)}")
+    return lipschitz_penalty(gradient.flatten(1)).mean()
 
 
 def penalised_optimum(distance: Tensor, weight: Tensor) -> Tensor:
@@ -303,7 +324,7 @@ def penalised_optimum_is_the_maximum(f: Distance, d: Tensor, weight: Tensor, slo
         "it is not squared": lambda f: lambda g: f(g).sqrt(),
     },
 )  # fmt: skip
-def penalty_is_one_sided(f: Callable[[Tensor], Tensor], gradient: Tensor) -> Iterator[Residual]:
+def penalty_is_one_sided(f: Penalty, gradient: Tensor) -> Iterator[Residual]:
     r"""Only gradients longer than 1 are penalised: $(\lVert\nabla h\rVert - 1)_+^2$.
 
     Error bound: with $r = \lVert\nabla h\rVert$, 8 roundings of the value and of $2 r (r - 1)_+$, its change under a rounding
@@ -317,3 +338,61 @@ def penalty_is_one_sided(f: Callable[[Tensor], Tensor], gradient: Tensor) -> Ite
         true = arb.to_ball(excess * excess if excess > 0 else arb.exact(0))
     scale = float(true.mid) + 2 * norm * max(norm - 1, 0.0) + 8 * eps * norm * norm
     yield close(f(gradient), Ball(true.mid, true.radius, kind=Kind.ENCLOSED), scale=scale, what="the penalty")
+
+
+def _images(f: Penalty, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
+    """Gradients of two or three images `(B, channels, height, width)`."""
+    shapes = st.sampled_from([(2, 2, 1, 2), (3, 2, 2, 1), (2, 3, 2, 2)])
+    entries = st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, 0.6, 0.8, -3.0])
+    return shapes.flatmap(lambda shape: tensors(shape, dtype, entries)).map(lambda gradient: (gradient,))
+
+
+def _given(change: Callable[[Tensor], Tensor]) -> Callable[[Penalty], Penalty]:
+    """The slip that is given `change` of the gradients as a matrix, a row for each image."""
+    return lambda f: lambda gradient: f(change(gradient.flatten(1)))
+
+
+def _norms(dims: int | tuple[int, ...]) -> Callable[[Penalty], Penalty]:
+    return lambda f: lambda gradient: (gradient.norm(dim=dims) - 1).clamp(min=0).square().mean()
+
+
+@claim(
+    given=_images,
+    reference=mean_penalty,
+    mutants={
+        "the norm is taken over the batch": _norms(0),
+        "the norm is taken over the pixels of each channel": _norms((2, 3)),
+        "the norm is taken over the channels of each pixel": _norms(1),
+        "one norm is taken of the whole batch": _norms((0, 1, 2, 3)),
+        "it is summed over the batch": lambda f: lambda gradient: f(gradient) * len(gradient),
+    },
+    repairs={
+        "batch and entries are exchanged (the norm is taken over the batch)": _given(lambda x: x.mT[..., None, None]),
+        "the pixels of all channels are joined (the norm is taken over those of each)": _given(
+            lambda x: x[:, None, None]
+        ),
+        "channels and pixels are joined (the norm is taken over the channels of each pixel)": _given(
+            lambda x: x[..., None, None]
+        ),
+    },
+)
+def every_point_has_one_norm(f: Penalty, gradient: Tensor) -> Iterator[Residual]:
+    r"""The gradient at a point is one vector, and the points of a batch are averaged.
+
+    $\frac1B\sum_b(\lVert g_b\rVert - 1)_+^2$ with $\lVert g_b\rVert^2$ the sum over all pixels of all channels.
+
+    Error bound: with $r_b = \lVert g_b\rVert$ and k entries, $8 + k$ roundings of the value and of the mean of
+    $2 r_b (r_b - 1)_+$, its change under a rounding of $r_b$, plus the square of those of a norm close to 1.
+    """
+    rows = [[arb.exact(v) for v in row] for row in gradient.flatten(1).tolist()]
+    ulps, eps = 8 + len(rows[0]), torch.finfo(gradient.dtype).eps
+    with arb.precision(128):
+        norms = [arb.sqrt(sum((v * v for v in row), arb.exact(0))) for row in rows]
+        excess = [norm - 1 if norm > 1 else arb.exact(0) for norm in norms]
+        true = arb.to_ball(sum((e * e for e in excess), arb.exact(0)) / len(rows))
+    largest = max(float(norm.mid()) for norm in norms)
+    change = sum(2 * float(norm.mid()) * float(e.mid()) for norm, e in zip(norms, excess, strict=True)) / len(rows)
+    scale = float(true.mid) + change + ulps * eps * largest**2
+    yield close(
+        f(gradient), Ball(true.mid, true.radius, kind=Kind.ENCLOSED), ulps=ulps, scale=scale, what="the penalty"
+    )

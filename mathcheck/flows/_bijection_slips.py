@@ -90,16 +90,27 @@ def folded(b: Bijection) -> Bijection:
     return replace(b, forward=forward)
 
 
+def _far(b: Bijection, x: Tensor) -> Tensor:
+    """Which points of a batch lie beyond a tenth of the reach."""
+    lead = x.shape[: x.ndim - len(b.event_shape)]
+    return (x.abs() > b.domain.reach / 10).reshape(*lead, -1).any(-1)
+
+
 def saturated(b: Bijection) -> Bijection:
-    """Points beyond a tenth of the reach have an infinite log-determinant."""
+    """Far points have an infinite log-determinant."""
     function = need(b.log_abs_det_jacobian, "log_abs_det_jacobian")
+    return replace(b, log_abs_det_jacobian=lambda x: torch.where(_far(b, x), -math.inf, function(x)))
 
-    def changed(x: Tensor) -> Tensor:
-        value = function(x)
-        far = (x.abs() > b.domain.reach / 10).reshape(*value.shape, -1).any(-1)
-        return torch.where(far, -math.inf, value)
 
-    return replace(b, log_abs_det_jacobian=changed)
+def broken(b: Bijection) -> Bijection:
+    """Far points have an image that is no number."""
+
+    def forward(x: Tensor) -> Tensor:
+        y = b.forward(x)
+        far = _far(b, x)
+        return torch.where(far.reshape(far.shape + (1,) * (y.ndim - far.ndim)), math.nan, y)
+
+    return replace(b, forward=forward)
 
 
 def negated_inverse(b: Bijection) -> Bijection:

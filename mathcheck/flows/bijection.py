@@ -186,16 +186,20 @@ def log_det_is_that_of_the_jacobian(b: Bijection, x: Tensor) -> Iterator[Residua
 
 @claim(
     given=_draw,
-    mutants={"the log-determinant of far points is -inf": slips.saturated},
+    mutants={
+        "the log-determinant of far points is -inf": slips.saturated,
+        "the image of far points is not a number": slips.broken,
+    },
     repairs=slips.NEAR_ZERO,
 )
-def log_det_is_finite(b: Bijection, x: Tensor) -> Iterator[Residual]:
-    r"""The log-determinant is finite: $\lvert\log\lvert\det J_f(x)\rvert\rvert < \infty$ on all of the domain.
+def finite_on_the_domain(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""Images are numbers and log-determinants finite: $\lvert\log\lvert\det J_f(x)\rvert\rvert < \infty$ on the domain.
 
     The logarithm of a saturated derivative, such as $1 - \tanh^2 x$ for large x, is infinite where the true one is not.
 
-    Error bound: 0; infinite and NaN values are counted.
+    Error bound: 0; NaN, and for log-determinants infinite values, are counted.
     """
+    yield exactly(int(b.forward(x).isnan().sum()), 0, kind=Kind.NUMERICAL, what="coordinates of f(x) that are NaN")
     value = slips.need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
     yield exactly(int((~value.isfinite()).sum()), 0, kind=Kind.NUMERICAL, what="log-determinants that are not finite")
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from mathcheck import strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.inference import _bound_slips as slips
 from mathcheck.inference import _latent_models as latent_models
 from mathcheck.inference._latent_models import size
 from mathcheck.oracles import arb
@@ -45,65 +46,6 @@ class EvidenceBound:
     dtype: torch.dtype | None = None
 
 
-Slip = Callable[[EvidenceBound], EvidenceBound]
-
-
-def _then(change: Callable[[Tensor, Tensor], Tensor], *, averages: bool = True) -> Slip:
-    """The slip that puts `change(value, log_weights)` in place of the value; `averages` if it is one for means too."""
-
-    def slip(b: EvidenceBound) -> EvidenceBound:
-        if b.averages and not averages:
-            raise NotImplementedError("no slip of a mean of log-weights")
-        return replace(b, bound=lambda w: change(b.bound(w), w))
-
-    return slip
-
-
-def _other_form(b: EvidenceBound) -> EvidenceBound:
-    def log_mean(w: Tensor) -> Tensor:
-        return torch.logsumexp(w, -1) - math.log(w.shape[-1])
-
-    return replace(b, bound=log_mean if b.averages else (lambda w: w.mean(-1)))
-
-
-def _row_by_row(b: EvidenceBound) -> EvidenceBound:
-    def rowwise(w: Tensor) -> Tensor:
-        rows = [b.bound(row[None]).reshape(()) for row in w.reshape(-1, w.shape[-1])]
-        return torch.stack(rows).reshape(w.shape[:-1])
-
-    return replace(b, bound=rowwise)
-
-
-def _shifted(b: EvidenceBound) -> EvidenceBound:
-    def shifted(w: Tensor) -> Tensor:
-        top = w.amax(-1, keepdim=True)
-        return b.bound(w - top) + top.squeeze(-1)
-
-    return replace(b, bound=shifted)
-
-
-_COUNT: dict[str, Slip] = {
-    "log K is added (a sum of weights for their mean)": _then(lambda value, w: value + math.log(w.shape[-1])),
-    "log K is subtracted (the mean is taken twice)": _then(lambda value, w: value - math.log(w.shape[-1])),
-}
-_SIGN: dict[str, Slip] = {"its sign is changed": _then(lambda value, w: -value)}
-_FORM: dict[str, Slip] = {"the logarithm and the mean are exchanged": _other_form}
-_NAIVE: dict[str, Slip] = {
-    "the weights are exponentiated as they are": _then(lambda value, w: w.exp().mean(-1).log(), averages=False),
-}
-_PICK: dict[str, Slip] = {"the first draw stands for all": _then(lambda value, w: w[..., 0])}
-_BATCH: dict[str, Slip] = {
-    "it is summed over the batch": _then(lambda value, w: value.sum()),
-    "it is averaged over the batch": _then(lambda value, w: value.mean().expand(value.shape)),
-}
-_REPAIRS: dict[str, Slip] = {
-    "it is reduced over the last dimension only": _row_by_row,
-    **_COUNT, **_SIGN, **_FORM,
-    "the largest log-weight is subtracted before the exponentials are taken": _shifted,
-    "it is stated to be an average of log-weights (the ELBO, whatever K is)": lambda b: replace(b, averages=True),
-}  # fmt: skip
-
-
 def _log_weights(
     b: EvidenceBound, dtype: torch.dtype, entries: st.SearchStrategy[float] | None = None
 ) -> st.SearchStrategy[Tensor]:
@@ -120,7 +62,7 @@ def _definition(b: EvidenceBound) -> latent_models.Form:
     return latent_models.mean if b.averages else latent_models.log_mean_exp
 
 
-@claim(given=_given, mutants=_COUNT | _SIGN | _FORM | _NAIVE | _PICK, repairs=_REPAIRS)
+@claim(given=_given, mutants=slips.COUNT | slips.SIGN | slips.FORM | slips.NAIVE | slips.PICK, repairs=slips.REPAIRS)
 def equals_the_definition(b: EvidenceBound, log_weights: Tensor) -> Iterator[Residual]:
     r"""The estimate is the logarithm of the mean weight, or for an average the mean of the logarithms.
 
@@ -137,8 +79,8 @@ def equals_the_definition(b: EvidenceBound, log_weights: Tensor) -> Iterator[Res
     given=lambda b, dtype: st.tuples(
         st.sampled_from(list(b.batch_shapes)), st.integers(1, 6), Interval(reach=b.reach).elements(dtype)
     ).map(lambda s: (torch.full((*s[0], s[1]), s[2], dtype=dtype),)),
-    mutants=_COUNT | _SIGN,
-    repairs=_REPAIRS,
+    mutants=slips.COUNT | slips.SIGN,
+    repairs=slips.REPAIRS,
     examples=50,
 )
 def tight_at_the_posterior(b: EvidenceBound, log_weights: Tensor) -> Iterator[Residual]:
@@ -166,13 +108,15 @@ def _finite_models(b: EvidenceBound, dtype: torch.dtype) -> st.SearchStrategy[tu
 
 @claim(
     given=_finite_models,
-    mutants=_COUNT
-    | _SIGN
+    mutants=slips.COUNT
+    | slips.SIGN
     | {
-        "the largest weight stands for their mean": _then(lambda value, w: w.amax(-1)),
-        "half the spread of the log-weights is added": _then(lambda value, w: value + (w.amax(-1) - w.amin(-1)) / 2),
+        "the largest weight stands for their mean": slips.then(lambda value, w: w.amax(-1)),
+        "half the spread of the log-weights is added": slips.then(
+            lambda value, w: value + (w.amax(-1) - w.amin(-1)) / 2
+        ),
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=30,
 )
 def bounds_tighten_on_a_finite_model(b: EvidenceBound, log_joint: Tensor, masses: Tensor) -> Iterator[Residual]:
@@ -209,12 +153,8 @@ def _normal_models(b: EvidenceBound, dtype: torch.dtype) -> st.SearchStrategy[tu
 
 @claim(
     given=_normal_models,
-    mutants={
-        "log K is added (a sum of weights for their mean)": _COUNT["log K is added (a sum of weights for their mean)"],
-        "log K is subtracted (the mean is taken twice)": _COUNT["log K is subtracted (the mean is taken twice)"],
-        "its sign is changed": _SIGN["its sign is changed"],
-    },
-    repairs=_REPAIRS,
+    mutants=slips.COUNT | slips.SIGN,
+    repairs=slips.REPAIRS,
     examples=15,
 )
 def bounds_tighten_on_a_normal_model(b: EvidenceBound, model: Tensor) -> Iterator[Residual]:
@@ -243,12 +183,12 @@ def bounds_tighten_on_a_normal_model(b: EvidenceBound, model: Tensor) -> Iterato
 
 
 @claim(
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     given=lambda b, dtype: _log_weights(b, dtype).flatmap(
         lambda w: st.tuples(st.just(w), strategies.permutations(w.shape[-1]))
     ),
-    mutants=_PICK
-    | {"the draws are weighted by their place": _then(lambda value, w: value + (w[..., 0] - w[..., -1]) / 8)},
+    mutants=slips.PICK
+    | {"the draws are weighted by their place": slips.then(lambda value, w: value + (w[..., 0] - w[..., -1]) / 8)},
     examples=50,
 )
 def symmetric(b: EvidenceBound, log_weights: Tensor, order: tuple[int, ...]) -> Iterator[Residual]:
@@ -261,12 +201,12 @@ def symmetric(b: EvidenceBound, log_weights: Tensor, order: tuple[int, ...]) -> 
 
 
 @claim(
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     given=lambda b, dtype: st.tuples(_log_weights(b, dtype), Interval(reach=b.reach).elements(dtype)),
-    mutants=_NAIVE
+    mutants=slips.NAIVE
     | {
-        "the value is doubled": _then(lambda value, w: 2 * value),
-        "the largest log-weight is not added back": _then(lambda value, w: value - w.amax(-1)),
+        "the value is doubled": slips.then(lambda value, w: 2 * value),
+        "the largest log-weight is not added back": slips.then(lambda value, w: value - w.amax(-1)),
     },
 )
 def shifts_with_its_weights(b: EvidenceBound, log_weights: Tensor, shift: float) -> Iterator[Residual]:
@@ -283,13 +223,13 @@ def shifts_with_its_weights(b: EvidenceBound, log_weights: Tensor, shift: float)
 @claim(
     given=_given,
     mutants={
-        "the gradient is detached": _then(lambda value, w: value.detach() + w[..., 0] - w[..., 0].detach()),
-        "the value is doubled": _then(lambda value, w: 2 * value),
+        "the gradient is detached": slips.then(lambda value, w: value.detach() + w[..., 0] - w[..., 0].detach()),
+        "the value is doubled": slips.then(lambda value, w: 2 * value),
         "the gradient is that of the other form": lambda b: replace(
-            b, bound=lambda w: b.bound(w).detach() + _other_form(b).bound(w) - _other_form(b).bound(w).detach()
+            b, bound=lambda w: b.bound(w).detach() + slips.other_form(b).bound(w) - slips.other_form(b).bound(w).detach()
         ),
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=50,
 )  # fmt: skip
 def gradient_is_the_normalised_weights(b: EvidenceBound, log_weights: Tensor) -> Iterator[Residual]:
@@ -315,14 +255,16 @@ def gradient_is_the_normalised_weights(b: EvidenceBound, log_weights: Tensor) ->
 
 @claim(
     given=lambda b, dtype: _log_weights(b, dtype, st.sampled_from([0.0, -math.inf, 1.0, -1e3])).map(lambda w: (w,)),
-    mutants=_NAIVE
+    mutants=slips.NAIVE
     | {
-        "draws of weight 0 are left out of the count": _then(
+        "draws of weight 0 are left out of the count": slips.then(
             lambda value, w: torch.logsumexp(w, -1) - (w > -math.inf).sum(-1).clamp(min=1).log(), averages=False
         ),
-        "draws of weight 0 are taken for draws of weight e^-100": _then(lambda value, w: w.clamp(min=-100.0).mean(-1)),
+        "draws of weight 0 are taken for draws of weight e^-100": slips.then(
+            lambda value, w: w.clamp(min=-100.0).mean(-1)
+        ),
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
 )
 def draws_of_weight_zero_are_limits(b: EvidenceBound, log_weights: Tensor) -> Iterator[Residual]:
     r"""A draw of weight 0 adds nothing to the sum but counts as a draw; without any weight the bound is infinite.
@@ -345,13 +287,13 @@ def draws_of_weight_zero_are_limits(b: EvidenceBound, log_weights: Tensor) -> It
 
 @claim(
     given=_given,
-    mutants=_BATCH
+    mutants=slips.BATCH
     | {
-        "it is computed in another dtype": _then(
+        "it is computed in another dtype": slips.then(
             lambda value, w: value.to(torch.float32 if value.dtype == torch.float64 else torch.float64)
         )
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=50,
 )
 def rows_are_independent(b: EvidenceBound, log_weights: Tensor) -> Iterator[Residual]:
@@ -365,7 +307,7 @@ def rows_are_independent(b: EvidenceBound, log_weights: Tensor) -> Iterator[Resi
     value = b.bound(log_weights)
     yield exactly(tuple(value.shape), tuple(log_weights.shape[:-1]), kind=Kind.NUMERICAL, what="the shape of the bound")
     yield exactly(value.dtype, log_weights.dtype, kind=Kind.NUMERICAL, what="the dtype of the bound")
-    rows = _row_by_row(b).bound(log_weights)
+    rows = slips.row_by_row(b).bound(log_weights)
     yield close(value, rows, scale=size(log_weights), what="bound of a row in its batch")
 
 

@@ -3,7 +3,7 @@ r"""What every estimator of a gradient must satisfy: the record, its laws, `chec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from mathcheck import arguments
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.inference import _estimator_slips as slips
 from mathcheck.inference.noise import Formula, Noise, Normal
 from mathcheck.oracles import arb, derivative
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
@@ -49,55 +50,7 @@ class GradientEstimator:
     dtype: torch.dtype | None = None
 
 
-Slip = Callable[[GradientEstimator], GradientEstimator]
 Point = tuple[Tensor]
-
-
-def _then(change: Callable[[Tensor], Tensor]) -> Slip:
-    """The slip that puts `change(estimates)` in place of the estimates."""
-    return lambda g: replace(g, estimate=lambda theta, noise: change(g.estimate(theta, noise)))
-
-
-def _rotated(g: GradientEstimator) -> GradientEstimator:
-    if len(g.parameters) == 1:
-        raise NotImplementedError("one coordinate")
-    return _then(lambda value: value.roll(1, -1))(g)
-
-
-def _averaged(value: Tensor) -> Tensor:
-    rows = value.reshape(-1, value.shape[-1])
-    return rows.mean(0).expand(value.shape)
-
-
-def _row_by_row(g: GradientEstimator) -> GradientEstimator:
-    def estimate(theta: Tensor, noise: Tensor) -> Tensor:
-        lead = noise.shape[: noise.ndim - len(g.noise.event_shape)]
-        rows = noise.reshape(-1, *g.noise.event_shape)
-        values = [g.estimate(theta, row[None]).reshape(theta.shape) for row in rows]
-        return torch.stack(values).reshape(*lead, *theta.shape)
-
-    return replace(g, estimate=estimate)
-
-
-_FACTOR: dict[str, Slip] = {
-    "it is multiplied by 2": _then(lambda value: 2 * value),
-    "it is divided by 2": _then(lambda value: value / 2),
-}
-_SIGN: dict[str, Slip] = {"its sign is changed": _then(lambda value: -value)}
-_MEAN: dict[str, Slip] = {
-    "its coordinates are rotated": _rotated,
-    "each estimate is scaled to length 1": _then(
-        lambda value: value / value.norm(dim=-1, keepdim=True).clamp(min=1e-3)
-    ),
-    "a gradient is lost (its last coordinate is detached)": _then(
-        lambda value: torch.cat([value[..., :-1], torch.zeros_like(value[..., -1:])], -1)
-    ),
-}
-_BATCH: dict[str, Slip] = {
-    "it is summed over the draws": _then(lambda value: value.reshape(-1, value.shape[-1]).sum(0).expand(value.shape)),
-    "it is averaged over the draws": _then(_averaged),
-}
-_REPAIRS: dict[str, Slip] = {"every draw is given alone": _row_by_row, **_SIGN, **_FACTOR}
 
 
 def _thetas(g: GradientEstimator, dtype: torch.dtype) -> st.SearchStrategy[Point]:
@@ -164,7 +117,7 @@ def _compare(ours: Ball, true: Ball, what: str) -> Residual:
     return close(ours.mid, Ball(true.mid, true.radius + ours.radius, kind=kind, source=true.source), what=what)
 
 
-@claim(given=_thetas, mutants=_SIGN | _FACTOR | _MEAN, repairs=_REPAIRS, examples=30)
+@claim(given=_thetas, mutants=slips.SIGN | slips.FACTOR | slips.MEAN, repairs=slips.MEAN_REPAIRS, examples=30)
 def unbiased(g: GradientEstimator, theta: Tensor) -> Iterator[Residual]:
     r"""The estimator is unbiased: $\mathbb E_z[g(\theta, z)] = \nabla_\theta\,\mathbb E_z[h(\theta, z)]$.
 
@@ -194,8 +147,8 @@ def unbiased(g: GradientEstimator, theta: Tensor) -> Iterator[Residual]:
 
 @claim(
     given=_thetas,
-    mutants=_FACTOR | {"each estimate is scaled to length 1": _MEAN["each estimate is scaled to length 1"]},
-    repairs=_REPAIRS,
+    mutants=slips.FACTOR | {"each estimate is scaled to length 1": slips.MEAN["each estimate is scaled to length 1"]},
+    repairs=slips.REPAIRS,
     examples=30,
 )
 def variance_is_as_stated(g: GradientEstimator, theta: Tensor) -> Iterator[Residual]:
@@ -223,30 +176,30 @@ def variance_is_as_stated(g: GradientEstimator, theta: Tensor) -> Iterator[Resid
     )
 
 
-@claim(given=_with_noise, mutants=_BATCH, repairs=_REPAIRS, examples=40)
+@claim(given=_with_noise, mutants=slips.BATCH, repairs=slips.REPAIRS, examples=40)
 def rows_are_independent(g: GradientEstimator, theta: Tensor, noise: Tensor) -> Iterator[Residual]:
     r"""Every draw makes an estimate of its own: $g(\theta, z)_b = g(\theta, z_b)$ for every row b.
 
     Error bound: 64 roundings of the estimate, and what a rounding of each parameter makes it move.
     """
-    rows = _row_by_row(g).estimate(theta, noise)
+    rows = slips.row_by_row(g).estimate(theta, noise)
     value = g.estimate(theta, noise)
     if value.shape != rows.shape:
         yield exactly(tuple(value.shape), tuple(rows.shape), kind=Kind.NUMERICAL, what="the shape of the estimates")
         return
-    true = Ball(rows, _moved(_row_by_row(g), theta, noise), kind=Kind.NUMERICAL, source="the draw alone")
+    true = Ball(rows, _moved(slips.row_by_row(g), theta, noise), kind=Kind.NUMERICAL, source="the draw alone")
     yield close(value, true, ulps=64, what="estimate of a draw among others")
 
 
 @claim(
     given=_with_noise,
     mutants={
-        "it is computed in another dtype": _then(
+        "it is computed in another dtype": slips.then(
             lambda value: value.to(torch.float32 if value.dtype == torch.float64 else torch.float64)
         ),
-        "the draws are summed": _then(lambda value: value.reshape(-1, value.shape[-1]).sum(0)),
+        "the draws are summed": slips.then(lambda value: value.reshape(-1, value.shape[-1]).sum(0)),
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=40,
 )
 def shape_and_dtype_are_those_of_the_arguments(

@@ -14,7 +14,8 @@ from torch import Tensor
 from mathcheck import arguments, strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
-from mathcheck.linear._direction import Direction, Shape, same_matrices
+from mathcheck.linear import _linear_slips as slips
+from mathcheck.linear._direction import Direction, Shape
 from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
 
 Map = Callable[[Tensor], Tensor]
@@ -66,21 +67,11 @@ class LinearMap:
             raise ValueError(f"error must be at least 0 and finite, got {self.error}")
 
 
-def _forward(t: LinearMap) -> Direction:
-    return Direction("T", t.forward, t.input_shape, t.output_shape, t.batch_shapes, t.error)
-
-
-def _adjoint(t: LinearMap) -> Direction:
-    if t.adjoint is None:
-        raise NotImplementedError("the linear map has no adjoint")
-    return Direction("T*", t.adjoint, t.output_shape, t.input_shape, t.batch_shapes, t.error)
-
-
 def _directions(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[tuple[Direction, Tensor]]:
     """The map with a point of its domain, and the adjoint, where there is one, with a point of its own."""
-    yield _forward(t), x
+    yield slips.forward(t), x
     if t.adjoint is not None:
-        yield _adjoint(t), y
+        yield slips.adjoint(t), y
 
 
 def _points(t: LinearMap, dtype: torch.dtype, entries: st.SearchStrategy[float] | None = None) -> st.SearchStrategy[
@@ -100,84 +91,12 @@ def _combinations(t: LinearMap, dtype: torch.dtype) -> st.SearchStrategy[tuple[T
         strategies.tensors(shape, dtype), strategies.tensors(shape, dtype), number, number))  # fmt: skip
 
 
-Slip = Callable[[LinearMap], LinearMap]
-
-
-def _changed(t: LinearMap, mutant: LinearMap) -> LinearMap:
-    """The mutant, unless it is the same linear map in other words."""
-    dtype = t.dtype or torch.float64
-    if same_matrices(_forward(t), _forward(mutant), dtype) and (
-        t.adjoint is None or same_matrices(_adjoint(t), _adjoint(mutant), dtype)
-    ):
-        raise NotImplementedError("the slip leaves this map as it is")
-    return mutant
-
-
-def _result(change: Callable[[Tensor], Tensor]) -> Slip:
-    """The slip that puts `change(Tx)` in place of Tx."""
-    return lambda t: _changed(t, replace(t, forward=lambda x: change(t.forward(x))))
-
-
-def _adjoint_result(change: Callable[[LinearMap, Tensor], Tensor]) -> Slip:
-    """The slip that puts `change(t, T* y)` in place of T* y."""
-
-    def slip(t: LinearMap) -> LinearMap:
-        function = _adjoint(t).function
-        return _changed(t, replace(t, adjoint=lambda y: change(t, function(y))))
-
-    return slip
-
-
-def _square(slip: Slip) -> Slip:
-    def square_only(t: LinearMap) -> LinearMap:
-        if t.input_shape != t.output_shape:
-            raise NotImplementedError("the map and its adjoint take different shapes")
-        return _changed(t, slip(t))
-
-    return square_only
-
-
-def _last(x: Tensor, event: Shape) -> Tensor:
-    """A mask of the shape of x that is True at the last coordinate of every event."""
-    mask = torch.zeros(math.prod(event), dtype=torch.bool, device=x.device)
-    mask[-1] = True
-    return mask.reshape(event).expand(x.shape)
-
-
-def _moved_along(t: LinearMap) -> LinearMap:
-    def moved(value: Tensor) -> Tensor:
-        return value.flatten(value.ndim - len(t.output_shape)).roll(1, -1).reshape(value.shape)
-
-    return _result(moved if t.output_shape else lambda value: value)(t)
-
-
-def _gradient_without_the_last(t: LinearMap) -> LinearMap:
-    def without(x: Tensor, instead: Tensor) -> Tensor:
-        return t.forward(torch.where(_last(x, t.input_shape), instead, x))
-
-    _changed(t, replace(t, forward=lambda x: without(x, torch.zeros_like(x))))
-    return replace(t, forward=lambda x: without(x, x.detach()))
-
-
-def _in_order(t: LinearMap) -> LinearMap:
-    if math.prod(t.input_shape) == 1:
-        raise NotImplementedError("a single number has one layout")
-    return replace(t, forward=lambda x: t.forward(torch.as_strided(x, x.shape, torch.empty(x.shape).stride())))
-
-
-def _row_by_row(t: LinearMap) -> LinearMap:
-    return replace(t, forward=_forward(t).alone, adjoint=None if t.adjoint is None else _adjoint(t).alone)
-
-
-_REPAIRS: dict[str, Slip] = {"every row of a batch is mapped alone": _row_by_row}
-
-
 @claim(given=_combinations, mutants={
     "a constant is added": lambda t: replace(t, forward=lambda x: t.forward(x) + 1),
     "negative results are set to 0": lambda t: replace(t, forward=lambda x: t.forward(x).relu()),
     "a hundredth of its square is added": lambda t: replace(
         t, forward=lambda x: t.forward(x) + t.forward(x).square() / 100),
-}, repairs=_REPAIRS, examples=40)  # fmt: skip
+}, repairs=slips.REPAIRS, examples=40)  # fmt: skip
 def sums_and_multiples_pass_through(t: LinearMap, x: Tensor, y: Tensor, a: float, b: float) -> Iterator[Residual]:
     r"""The map is linear: $T(ax + by) = a\,Tx + b\,Ty$, and $T0 = 0$.
 
@@ -185,7 +104,7 @@ def sums_and_multiples_pass_through(t: LinearMap, x: Tensor, y: Tensor, a: float
     of $\lvert A\rvert(\lvert a\rvert\lvert x\rvert + \lvert b\rvert\lvert y\rvert)$, and the combinations on either
     side add 4 roundings: at most $8k$ together. The promised `error` is added for all three.
     """
-    forward, nothing = _forward(t), t.forward(torch.zeros_like(x))
+    forward, nothing = slips.forward(t), t.forward(torch.zeros_like(x))
     yield exactly(nothing, torch.zeros_like(nothing), what="T0")
     (scale_x, error_x), (scale_y, error_y) = forward.rounded(x, 2), forward.rounded(y, 2)
     expected = Ball(a * t.forward(x) + b * t.forward(y), abs(a) * error_x + abs(b) * error_y,
@@ -195,16 +114,16 @@ def sums_and_multiples_pass_through(t: LinearMap, x: Tensor, y: Tensor, a: float
 
 
 @claim(given=_points, mutants={
-    "the adjoint is multiplied by 2": _adjoint_result(lambda t, value: 2 * value),
-    "the adjoint is divided by 2": _adjoint_result(lambda t, value: value / 2),
-    "the adjoint is multiplied by the ratio of the sizes": _adjoint_result(
+    "the adjoint is multiplied by 2": slips.adjoint_result(lambda t, value: 2 * value),
+    "the adjoint is divided by 2": slips.adjoint_result(lambda t, value: value / 2),
+    "the adjoint is multiplied by the ratio of the sizes": slips.adjoint_result(
         lambda t, value: value * math.prod(t.input_shape) / math.prod(t.output_shape)),
-    "the adjoint is divided by the ratio of the sizes": _adjoint_result(
+    "the adjoint is divided by the ratio of the sizes": slips.adjoint_result(
         lambda t, value: value * math.prod(t.output_shape) / math.prod(t.input_shape)),
-    "the adjoint is read backwards": _adjoint_result(
+    "the adjoint is read backwards": slips.adjoint_result(
         lambda t, value: value.flip([-1 - k for k in range(len(t.input_shape))])),
-    "the map itself is taken for its adjoint": _square(lambda t: replace(t, adjoint=t.forward)),
-}, examples=40)  # fmt: skip
+    "the map itself is taken for its adjoint": slips.square(lambda t: replace(t, adjoint=t.forward)),
+}, repairs=slips.ADJOINT_REPAIRS, examples=40)  # fmt: skip
 def adjoint_moves_across_the_inner_product(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The adjoint moves across the inner product: $\langle Tx, y\rangle = \langle x, T^* y\rangle$.
 
@@ -214,7 +133,7 @@ def adjoint_moves_across_the_inner_product(t: LinearMap, x: Tensor, y: Tensor) -
     x\rvert$, and the n products of an inner product n more. The entries of the matrices are compared to $4k$ roundings.
     The promised `error` of both directions is added.
     """
-    forward, adjoint = _forward(t), _adjoint(t)
+    forward, adjoint = slips.forward(t), slips.adjoint(t)
     value, back = t.forward(x), adjoint.function(y)
     yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of T* y")
 
@@ -250,15 +169,15 @@ def _vectors(t: LinearMap, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor
 
 
 @claim(given=_vectors, mutants={
-    "it is multiplied by 2": _result(lambda value: 2 * value),
-    "it is divided by 2": _result(lambda value: value / 2),
-    "it is multiplied by 1 + 2^-10": _result(lambda value: value * (1 + 2**-10)),
-    "the map and its adjoint are exchanged": _square(
-        lambda t: replace(t, forward=_adjoint(t).function, adjoint=t.forward)),
+    "it is multiplied by 2": slips.result(lambda value: 2 * value),
+    "it is divided by 2": slips.result(lambda value: value / 2),
+    "it is multiplied by 1 + 2^-10": slips.result(lambda value: value * (1 + 2**-10)),
+    "the map and its adjoint are exchanged": slips.square(
+        lambda t: replace(t, forward=slips.adjoint(t).function, adjoint=t.forward)),
     "the last coordinate of the result is left out": (
-        lambda t: _result(lambda value: torch.where(_last(value, t.output_shape), 0, value))(t)),
-    "the result is moved along by one place": _moved_along,
-}, repairs=_REPAIRS, examples=25)  # fmt: skip
+        lambda t: slips.result(lambda value: torch.where(slips.last(value, t.output_shape), 0, value))(t)),
+    "the result is moved along by one place": slips.moved_along,
+}, repairs=slips.MAP_REPAIRS, examples=25)  # fmt: skip
 def equals_its_matrix(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The map is its matrix: $Tx = Ax$ and $T^* y = A^\top y$, at the vectors drawn and at every basis vector.
 
@@ -294,7 +213,7 @@ def equals_its_matrix(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
         t, forward=lambda x: 2 * t.forward(x) - t.forward(x).detach()),
     "the sign of the backward pass is changed": lambda t: replace(
         t, forward=lambda x: 2 * t.forward(x).detach() - t.forward(x)),
-    "the backward pass leaves out the last coordinate": _gradient_without_the_last,
+    "the backward pass leaves out the last coordinate": slips.gradient_without_the_last,
 }, examples=30)  # fmt: skip
 def backward_pass_is_the_adjoint(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The backward pass is the adjoint: $\nabla_x\langle Tx, y\rangle = A^\top y$, with A the map's own matrix.
@@ -307,8 +226,8 @@ def backward_pass_is_the_adjoint(t: LinearMap, x: Tensor, y: Tensor) -> Iterator
     if not value.requires_grad:
         raise NotImplementedError("the map is not differentiable by autograd")
     gradient = torch.autograd.grad(value, leaf, y, materialize_grads=True)[0]
-    matrix = _forward(t).matrix(x.dtype, x.device)
-    flat = y.double().cpu().reshape(*_forward(t).batch(x), -1)
+    matrix = slips.forward(t).matrix(x.dtype, x.device)
+    flat = y.double().cpu().reshape(*slips.forward(t).batch(x), -1)
     scale = ((matrix != 0).sum(0).clamp(min=1) * (flat.abs() @ matrix.abs())).reshape(x.shape)
     true = Ball((flat @ matrix).reshape(x.shape), t.error * scale.amax().expand(x.shape), kind=Kind.NUMERICAL,
                 source="the transposed matrix of T")  # fmt: skip
@@ -319,7 +238,7 @@ def backward_pass_is_the_adjoint(t: LinearMap, x: Tensor, y: Tensor) -> Iterator
     "the sum over the batch is added": lambda t: replace(t, forward=lambda x: t.forward(x + x.sum())),
     "the first row is added to every row": lambda t: replace(
         t, forward=lambda x: t.forward(x + x.reshape(-1, *t.input_shape)[0])),
-}, repairs=_REPAIRS, examples=30)  # fmt: skip
+}, repairs=slips.REPAIRS, examples=30)  # fmt: skip
 def rows_are_independent(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""Every row of a batch is mapped alone: $(Tx)_b = T(x_b)$, and the same for the adjoint.
 
@@ -331,7 +250,7 @@ def rows_are_independent(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residua
         yield close(side.function(vector), ball, ulps=2, scale=scale, what=f"{side.name} of a row in its batch")
 
 
-@claim(given=_points, mutants={"memory is read in order, whatever the strides": _in_order}, examples=20)
+@claim(given=_points, mutants={"memory is read in order, whatever the strides": slips.in_order}, examples=20)
 def memory_layout_does_not_matter(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""How numbers lie in memory does not matter: $Tx$ is the same for a strided and a transposed x.
 
@@ -355,7 +274,7 @@ def memory_layout_does_not_matter(t: LinearMap, x: Tensor, y: Tensor) -> Iterato
     "the result has one more dimension": lambda t: replace(t, forward=lambda x: t.forward(x).unsqueeze(-1)),
     "it is summed over the batch": lambda t: replace(
         t, forward=lambda x: t.forward(x).reshape(-1, *t.output_shape).sum(0)),
-}, repairs=_REPAIRS, examples=20)  # fmt: skip
+}, repairs=slips.REPAIRS, examples=20)  # fmt: skip
 def shape_and_dtype_are_as_declared(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The batch's shape and the dtype stay as they are.
 

@@ -1,9 +1,9 @@
-"""Ways in which the kernel of a Markov chain goes wrong: the mutants of its laws."""
+"""Ways in which the kernel of a Markov chain goes wrong: the mutants of its laws, and what undoes them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,114 @@ def _always(k: MarkovKernel) -> MarkovKernel:
     return replace(k, step=step)
 
 
+def _probes(k: MarkovKernel) -> Iterator[tuple[Target, Tensor, Tensor]]:
+    """For each target some draws of it, with noise."""
+    for target in k.targets:
+        generator = torch.Generator().manual_seed(0)
+        x = target.draws(200, torch.zeros((), dtype=k.dtype or torch.float64), generator)
+        yield target, x, torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+
+def _states(k: MarkovKernel, t: Target, x: Tensor, u: Tensor) -> Tensor:
+    """How much denser the target is where the move ends, by its logarithm."""
+    return t.log_density(k.move(t, x, u)[0]) - t.log_density(x)
+
+
+def _noises(k: MarkovKernel, t: Target, x: Tensor, u: Tensor) -> Tensor:
+    """How much denser the reverse noise is than the noise, by its logarithm."""
+    return k.noise_density(t, *k.move(t, x, u)) - k.noise_density(t, x, u)
+
+
+def _metropolis(k: MarkovKernel, t: Target, x: Tensor, u: Tensor) -> Tensor:
+    """The log-acceptance of a move that preserves volume."""
+    return _clipped(_states(k, t, x, u) + _noises(k, t, x, u))
+
+
+def _clipped(ratio: Tensor) -> Tensor:
+    return torch.where(ratio.isnan(), -math.inf, ratio.clamp(max=0.0))
+
+
+def _uphill(ratio: Tensor) -> Tensor:
+    return torch.where(ratio >= 0, 0.0, torch.full_like(ratio, -math.inf))
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a.exp(), b.exp(), rtol=1e-4, atol=1e-6)
+
+
+def _metropolis_for(*wrong: Callable[[MarkovKernel, Target, Tensor, Tensor], Tensor]) -> Slip:
+    """The repair that puts the acceptance of Metropolis and Hastings in place of one that is `wrong` wherever drawn."""
+
+    def slip(k: MarkovKernel) -> MarkovKernel:
+        found = [(*probe, k.acceptance(*probe)) for probe in _probes(k)]
+        taken = any(all(_alike(one(k, t, x, u), a) for t, x, u, a in found) for one in wrong)
+        if not taken or all(_alike(_metropolis(k, t, x, u), a) for t, x, u, a in found):
+            raise NotImplementedError("the acceptance goes wrong in another way, or not at all")
+        return replace(k, log_acceptance=lambda t, x, u: _metropolis(k, t, x, u))
+
+    return slip
+
+
+def _noise_left_out(k: MarkovKernel) -> MarkovKernel:
+    if all(bool((_noises(k, *probe).abs() < 1e-3).all()) for probe in _probes(k)):
+        raise NotImplementedError("the noise is as likely as its reverse")
+    return replace(k, log_acceptance=lambda t, x, u: _clipped(_states(k, t, x, u)))
+
+
+def _stays(x: Tensor, y: Tensor, log_probability: Tensor, g: torch.Generator) -> Tensor:
+    """Takes y with that probability, and x otherwise."""
+    level = torch.rand(x.shape[:-1], generator=g, dtype=torch.float64, device=x.device)
+    return torch.where((level < log_probability.double().exp()).unsqueeze(-1), y, x)
+
+
+def _always_moves(k: MarkovKernel) -> None:
+    for t, x, _ in _probes(k):
+        if bool((k.step(t, x, torch.Generator().manual_seed(1)) == x).all(-1).any()):
+            raise NotImplementedError("the state stays now and then")
+
+
+def _repeating(k: MarkovKernel) -> MarkovKernel:
+    """An accepted proposal is taken as often as one is accepted."""
+    if k.log_noise is not None:
+        raise NotImplementedError("the noise is not standard normal")
+    _always_moves(k)
+
+    def step(t: Target, x: Tensor, g: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=g, dtype=x.dtype, device=x.device)
+        return _stays(x, k.step(t, x, g), k.acceptance(t, x, noise), g)
+
+    return replace(k, step=step)
+
+
+def _rejecting(k: MarkovKernel) -> MarkovKernel:
+    """A step that always moves proposes only, from a symmetric distribution."""
+    _always_moves(k)
+
+    def step(t: Target, x: Tensor, g: torch.Generator) -> Tensor:
+        y = k.step(t, x, g)
+        return _stays(x, y, t.log_density(y) - t.log_density(x), g)
+
+    return replace(k, step=step)
+
+
+def _refreshed(k: MarkovKernel) -> MarkovKernel:
+    """A step that goes to the same place whatever the seed is made of its proposal and acceptance instead."""
+    if k.log_noise is not None:
+        raise NotImplementedError("the noise is not standard normal")
+    for t, x, u in _probes(k):
+        k.acceptance(t, x, u)
+        first, second = (k.step(t, x, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+        moved = (first != x).any(-1) & (second != x).any(-1)
+        if not bool(moved.any()) or not torch.equal(first[moved], second[moved]):
+            raise NotImplementedError("the noise is another at every step")
+
+    def step(t: Target, x: Tensor, g: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=g, dtype=x.dtype, device=x.device)
+        return _stays(x, k.move(t, x, noise)[0], k.acceptance(t, x, noise), g)
+
+    return replace(k, step=step)
+
+
 def _other_dtype(x: Tensor) -> Tensor:
     return x.to(torch.float32 if x.dtype == torch.float64 else torch.float64)
 
@@ -114,9 +222,8 @@ ACCEPTANCE: dict[str, Slip] = {
     "every proposal is accepted": _accepts(lambda k, t, x, u: torch.zeros_like(k.acceptance(t, x, u))),
     "the acceptance is doubled": _accepts(lambda k, t, x, u: k.acceptance(t, x, u) + math.log(2)),
     "the acceptance is that of the way back": _accepts(lambda k, t, x, u: k.acceptance(t, *k.move(t, x, u))),
-    "the noise is left out of the acceptance": _accepts(
-        lambda k, t, x, u: (t.log_density(k.move(t, x, u)[0]) - t.log_density(x)).clamp(max=0.0)
-    ),
+    "the noise is left out of the acceptance": _noise_left_out,
+    "only uphill proposals are accepted": _accepts(lambda k, t, x, u: _uphill(_states(k, t, x, u))),
 }
 NOT_A_NUMBER: dict[str, Slip] = {
     "a log-density that is NaN is taken for 0": _filled(0.0),
@@ -132,5 +239,22 @@ TARGET: dict[str, Slip] = {
     "the score's sign is changed": _targets(lambda t: replace(t, score=lambda x: -t.score(x))),
     "the exact draws are shifted by a tenth": _targets(
         lambda t: replace(t, sample=lambda count, g: t.sample(count, g) + 0.1)
+    ),
+}
+STEP_REPAIRS: dict[str, Slip] = {
+    "fresh noise is drawn at every step (it is the same at all of them)": _refreshed,
+    "a rejected proposal repeats the state (only accepted states are kept)": _repeating,
+    "a proposal is accepted no more often than the densities' ratio says (all are accepted)": _rejecting,
+}
+ACCEPTANCE_REPAIRS: dict[str, Slip] = {
+    "a proposal is accepted no more often than the densities' ratio says (all are accepted)": _metropolis_for(
+        lambda k, t, x, u: torch.zeros_like(_states(k, t, x, u))
+    ),
+    "downhill proposals are accepted too, as often as the densities' ratio says (only uphill ones are)": _metropolis_for(
+        lambda k, t, x, u: _uphill(_states(k, t, x, u)),
+        lambda k, t, x, u: _uphill(_states(k, t, x, u) + _noises(k, t, x, u)),
+    ),
+    "the reverse proposal's density is divided by the proposal's (that ratio is left out)": _metropolis_for(
+        lambda k, t, x, u: _clipped(_states(k, t, x, u))
     ),
 }

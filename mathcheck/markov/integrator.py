@@ -17,6 +17,7 @@ from torch import Tensor
 from mathcheck import strategies
 from mathcheck.claim import Settings, check, claim, laws
 from mathcheck.evidence import Evidence
+from mathcheck.markov import _integrator_slips as slips
 from mathcheck.markov.potentials import OSCILLATOR, POTENTIALS, Potential
 from mathcheck.oracles import derivative
 from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
@@ -50,94 +51,6 @@ class Integrator:
         return next(p for p in self.potentials if p.name == name)
 
 
-Slip = Callable[[Integrator], Integrator]
-Phase = tuple[Tensor, Tensor]
-
-
-def _before(change: Callable[[Potential, Tensor, Tensor, float], Phase]) -> Slip:
-    def slip(i: Integrator) -> Integrator:
-        return replace(i, step=lambda u, q, p, e, steps: i.step(u, *change(u, q, p, e), e, steps))
-
-    return slip
-
-
-def _after(change: Callable[[Potential, Tensor, Tensor, float], Phase]) -> Slip:
-    def slip(i: Integrator) -> Integrator:
-        return replace(i, step=lambda u, q, p, e, steps: change(u, *i.step(u, q, p, e, steps), e))
-
-    return slip
-
-
-def _euler(i: Integrator) -> Integrator:
-    def step(u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
-        for _ in range(steps):
-            q, p = q + e * p, p - e * u.gradient(q)
-        return q, p
-
-    return replace(i, step=step)
-
-
-def _other_scheme(i: Integrator) -> Integrator:
-    def step(u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
-        for _ in range(steps):
-            if i.starts_with == "drift":
-                p = p - e / 2 * u.gradient(q)
-                q = q + e * p
-                p = p - e / 2 * u.gradient(q)
-            else:
-                q = q + e / 2 * p
-                p = p - e * u.gradient(q)
-                q = q + e / 2 * p
-        return q, p
-
-    return replace(i, step=step)
-
-
-def _row_by_row(i: Integrator) -> Integrator:
-    def step(u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
-        pairs = [_single(i, u, a, b, e, steps) for a, b in zip(q.reshape(-1, u.n), p.reshape(-1, u.n), strict=True)]
-        moved = tuple(torch.stack(parts).reshape(q.shape) for parts in zip(*pairs, strict=True))
-        return moved[0], moved[1]
-
-    return replace(i, step=step)
-
-
-def _single(i: Integrator, u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
-    """One trajectory, in the smallest batch that the subject takes."""
-    batch = min(i.batch_shapes, key=lambda shape: (math.prod(shape), len(shape)))
-    moved = [t.reshape(-1, u.n)[0] for t in i.step(u, q.expand(*batch, u.n), p.expand(*batch, u.n), e, steps)]
-    return moved[0], moved[1]
-
-
-_HALF_STEPS: dict[str, Slip] = {
-    "the first half step of the momentum is taken twice": _before(lambda u, q, p, e: (q, p - e / 2 * u.gradient(q))),
-    "the first half step of the momentum is left out": _before(lambda u, q, p, e: (q, p + e / 2 * u.gradient(q))),
-    "the last half step of the momentum is left out": _after(lambda u, q, p, e: (q, p + e / 2 * u.gradient(q))),
-}
-_FORCE: dict[str, Slip] = {
-    "the sign of the gradient is changed": lambda i: replace(
-        i, step=lambda u, *z: i.step(replace(u, gradient=lambda q: -u.gradient(q)), *z)
-    ),
-}
-_EULER: dict[str, Slip] = {"position and momentum are moved at once (Euler's method)": _euler}
-_FRICTION: dict[str, Slip] = {
-    "the momentum loses a tenth": _after(lambda u, q, p, e: (q, 0.9 * p)),
-    "the momentum gains a ninth": _after(lambda u, q, p, e: (q, p / 0.9)),
-}
-_COUNT: dict[str, Slip] = {
-    "one more step is taken": lambda i: replace(i, step=lambda u, q, p, e, steps: i.step(u, q, p, e, steps + 1)),
-}
-_BATCH: dict[str, Slip] = {
-    "the force is averaged over the batch": lambda i: replace(i, step=lambda u, q, *z: i.step(
-        replace(u, gradient=lambda x: u.gradient(x).mean(0, keepdim=True).expand(x.shape)), q, *z)),
-}  # fmt: skip
-_DECLARED: dict[str, Slip] = {
-    "it is declared to start with a drift": lambda i: replace(i, starts_with="drift"),
-    "it is declared to start with a kick": lambda i: replace(i, starts_with="kick"),
-}
-_REPAIRS: dict[str, Slip] = {"the trajectories of a batch are kept apart": _row_by_row, **_HALF_STEPS, **_FORCE}
-
-
 def _given(
     i: Integrator, dtype: torch.dtype, *, steps: int = 6, smallest: int = 6, rows: int = 6, only: str | None = None
 ) -> st.SearchStrategy[tuple[str, Tensor, Tensor, float, int]]:
@@ -152,10 +65,6 @@ def _given(
         return st.tuples(st.just(name), phase, sizes, st.integers(1, steps)).map(lambda t: (t[0], *t[1], t[2], t[3]))
 
     return st.sampled_from([u.name for u in i.potentials if only in (None, u.name)]).flatmap(of)
-
-
-def _other_dtype(t: Tensor) -> Tensor:
-    return t.to(torch.float32 if t.dtype == torch.float64 else torch.float64)
 
 
 def _size(t: Tensor) -> Tensor:
@@ -179,7 +88,7 @@ def _rounding(i: Integrator, u: Potential, q: Tensor, p: Tensor, e: float, steps
     return growth.unsqueeze(-1)
 
 
-@claim(given=_given, mutants={**_HALF_STEPS, **_EULER, **_FRICTION}, repairs=_REPAIRS, examples=40)
+@claim(given=_given, mutants={**slips.HALF_STEPS, **slips.EULER, **slips.FRICTION}, repairs=slips.REPAIRS, examples=40)
 def reversible(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, steps: int) -> Iterator[Residual]:
     r"""Flipping the momentum runs it backwards: $\Phi(F\Phi(q, p)) = F(q, p)$ with $F(q, p) = (q, -p)$.
 
@@ -196,8 +105,8 @@ def reversible(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, steps: 
 
 @claim(
     given=lambda i, dtype: _given(i, dtype, steps=3, smallest=3, rows=1),
-    mutants={**_EULER, **_FRICTION},
-    repairs=_REPAIRS,
+    mutants={**slips.EULER, **slips.FRICTION},
+    repairs=slips.REPAIRS,
     examples=15,
 )
 def volume_preserving(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, steps: int) -> Iterator[Residual]:
@@ -210,7 +119,7 @@ def volume_preserving(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, 
     q, p = (t.reshape(-1, u.n)[0] for t in (q, p))
 
     def flow(z: Tensor) -> Tensor:
-        return torch.cat(_single(i, u, z[: u.n], z[u.n :], e, steps))
+        return torch.cat(slips.single(i, u, z[: u.n], z[u.n :], e, steps))
 
     for jacobian in (derivative.jacobian, derivative.difference_jacobian):
         try:
@@ -222,8 +131,8 @@ def volume_preserving(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, 
 
 @claim(
     given=lambda i, dtype: _given(i, dtype, smallest=4),
-    mutants={**_HALF_STEPS, **_COUNT},
-    repairs=_REPAIRS,
+    mutants={**slips.HALF_STEPS, **slips.COUNT},
+    repairs=slips.REPAIRS,
     examples=40,
 )
 def steps_compose(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, steps: int) -> Iterator[Residual]:
@@ -246,10 +155,10 @@ def steps_compose(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, step
 @claim(
     given=lambda i, dtype: _given(i, dtype, steps=1, smallest=8).map(lambda z: z[:4]),
     mutants={
-        **_HALF_STEPS, **_FORCE, **_COUNT,
+        **slips.HALF_STEPS, **slips.FORCE, **slips.COUNT,
         "the step size is halved": lambda i: replace(i, step=lambda u, q, p, e, steps: i.step(u, q, p, e / 2, steps)),
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=60,
 )  # fmt: skip
 def a_step_is_right_to_second_order(i: Integrator, name: str, q: Tensor, p: Tensor, e: float) -> Iterator[Residual]:
@@ -279,8 +188,8 @@ def a_step_is_right_to_second_order(i: Integrator, name: str, q: Tensor, p: Tens
 
 @claim(
     given=lambda i, dtype: _given(i, dtype, steps=10, smallest=8),
-    mutants={**_HALF_STEPS, **_FORCE, **_FRICTION},
-    repairs=_REPAIRS,
+    mutants={**slips.HALF_STEPS, **slips.FORCE, **slips.FRICTION},
+    repairs=slips.REPAIRS,
     examples=40,
 )
 def energy_error_is_of_second_order(
@@ -311,8 +220,8 @@ def energy_error_is_of_second_order(
 
 @claim(
     given=lambda i, dtype: _given(replace(i, potentials=(OSCILLATOR,)), dtype, steps=12, smallest=4),
-    mutants={**_HALF_STEPS, **_EULER, "drifts and kicks are exchanged": _other_scheme},
-    repairs={**_DECLARED, **_REPAIRS},
+    mutants={**slips.HALF_STEPS, **slips.EULER, "drifts and kicks are exchanged": slips.other_scheme},
+    repairs={**slips.DECLARED, **slips.REPAIRS},
     examples=50,
 )
 def keeps_the_shadow_energy_of_the_oscillator(
@@ -341,10 +250,10 @@ def keeps_the_shadow_energy_of_the_oscillator(
 @claim(
     given=lambda i, dtype: _given(i, dtype, steps=2, smallest=2),
     mutants={
-        **_BATCH,
-        "it computes in another dtype": _after(lambda u, q, p, e: (_other_dtype(q), _other_dtype(p))),
+        **slips.BATCH,
+        **slips.DTYPE,
     },
-    repairs=_REPAIRS,
+    repairs=slips.REPAIRS,
     examples=40,
 )  # fmt: skip
 def trajectories_are_independent(
@@ -356,7 +265,7 @@ def trajectories_are_independent(
     """
     u = i.potential(name)
     moved = i.step(u, q, p, e, steps)
-    rows = _row_by_row(i).step(u, q, p, e, steps)
+    rows = slips.row_by_row(i).step(u, q, p, e, steps)
     scale = _rounding(i, u, q, p, e, steps).expand(q.shape)
     for what, got, alone in zip(("position", "momentum"), moved, rows, strict=True):
         yield exactly(tuple(got.shape), tuple(q.shape), kind=Kind.NUMERICAL, what=f"the shape of the {what}")

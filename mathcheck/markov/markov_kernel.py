@@ -117,7 +117,7 @@ def _follows(target: Target, states: Tensor, what: str) -> Iterator[Residual]:
         yield statistics.dkw(uniforms[:, i], lambda u: u.clamp(0, 1), what=name)
 
 
-@claim(given=_runs, mutants=slips.REJECTION | slips.AIM, examples=2)
+@claim(given=_runs, mutants=slips.REJECTION | slips.AIM, repairs=slips.STEP_REPAIRS, examples=2)
 def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
     r"""Started from its target exactly, the chain follows the target after 1 and after 20 steps: $\pi K = \pi$.
 
@@ -136,6 +136,7 @@ def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int) -> Ite
 @claim(
     given=_runs,
     mutants=slips.REJECTION | slips.AIM | slips.DRIFT,
+    repairs=slips.STEP_REPAIRS,
     examples=2,
 )
 def a_step_is_as_likely_as_its_reverse(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
@@ -183,7 +184,7 @@ def moves(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
         )  # fmt: skip
 
 
-@claim(given=_runs, mutants=slips.REJECTION | slips.REFUSAL, examples=2)
+@claim(given=_runs, mutants=slips.REJECTION | slips.REFUSAL, repairs=slips.STEP_REPAIRS, examples=2)
 def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
     r"""A rejected proposal repeats the state.
 
@@ -243,7 +244,7 @@ def the_proposal_is_its_own_inverse(k: MarkovKernel, name: str, x: Tensor, noise
     yield close(phase(image), z, ulps=8, scale=_rounded(phase, z, image).expand(z.shape), what=f"T(T(x, u)), {name}")
 
 
-@claim(given=_points, mutants=slips.REVERSE | slips.ACCEPTANCE, examples=25)
+@claim(given=_points, mutants=slips.REVERSE | slips.ACCEPTANCE, repairs=slips.ACCEPTANCE_REPAIRS, examples=25)
 def detailed_balance(k: MarkovKernel, name: str, x: Tensor, noise: Tensor) -> Iterator[Residual]:
     r"""Every move is as frequent as its reverse.
 

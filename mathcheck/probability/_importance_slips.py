@@ -61,6 +61,12 @@ def _shifted(s: Importance) -> Importance:
     return replace(s, estimate=changed)
 
 
+def _normalised(s: Importance) -> Importance:
+    if not s.self_normalized:
+        raise NotImplementedError("the weights are not to be normalised")
+    return replace(s, estimate=lambda w, f: s.estimate(torch.log_softmax(w, -1), f))
+
+
 def _stated(normalized: bool) -> Slip:
     def slip(s: Importance) -> Importance:
         if s.self_normalized is normalized:
@@ -145,6 +151,7 @@ BATCH: dict[str, Slip] = {
 REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": _row_by_row,
     "the largest log-weight is subtracted before the exponentials are taken": _shifted,
+    "the weights are divided by their sum (they are not normalised)": _normalised,
     "it is stated to be self-normalised (it is divided by the sum of the weights)": _stated(True),
     "it is stated not to be self-normalised (it is divided by K)": _stated(False),
     **WEIGHTS,

@@ -289,6 +289,11 @@ REPAIRS: dict[str, Slip] = {
         *(_of(kind, "", lambda f, t, a: f(t, *a), boundary=False) for kind in (Bernoullis, Categoricals, Poissons))
     ),
     "logarithms of variances beyond 20 are excluded (an overflow)": _moderate,
+    "logits stay within 1 of zero (it saturates beyond)": _either(
+        _of(Bernoullis, "logit", lambda f, t, a: f(t, *a), reach=1.0),
+        _of(Categoricals, "logits", lambda f, t, a: f(t, *a), reach=1.0),
+    ),
+    "it is judged in single precision (its error is of that size)": _then(lambda value, n: value.float()),
     **SIGN, **MEAN, **UNIT, **CODING, **_GIVEN_SPREAD, **_GIVEN, **CONSTANT,
     "the constant is counted for every outcome (n - 1 more)": _normal(
         lambda value, logs, square, n: value - (n - 1) / 2 * _LOG_2_PI

@@ -83,9 +83,9 @@ class NormalOutcomes:
         return (wide if self.normals.spread == "log_std" else wide / 2).exp()
 
     def _standardised(self, outcomes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        """The squared distance in standard deviations, and the standard deviation."""
+        """The distance from the mean in standard deviations, and the standard deviation."""
         deviation = self._deviation(table[..., 1].cpu())
-        return ((outcomes.double().cpu() - table[..., 0].double().cpu()) / deviation).square(), deviation
+        return (outcomes.double().cpu() - table[..., 0].double().cpu()).abs() / deviation, deviation
 
     def log_prob(self, outcome: float, row: list[Any]) -> Any:
         twice_pi = 8 * arb.exact(1).atan()
@@ -95,14 +95,14 @@ class NormalOutcomes:
         return torch.zeros_like(outcomes, dtype=torch.bool)
 
     def size(self, outcomes: Tensor, table: Tensor) -> Tensor:
-        square, deviation = self._standardised(outcomes, table)
-        return 2 + 2 * deviation.log().abs() + square
+        z, deviation = self._standardised(outcomes, table)
+        return 2 + 2 * deviation.log().abs() + z.square()
 
     def slope_size(self, outcomes: Tensor, table: Tensor) -> Tensor:
-        square, deviation = self._standardised(outcomes, table)
+        z, deviation = self._standardised(outcomes, table)
         chain = {"log_variance": torch.tensor(0.5), "variance": 0.5 / deviation.square(), "std": 1 / deviation,
                  "log_std": torch.tensor(1.0)}[self.normals.spread]  # fmt: skip
-        return torch.stack([square.sqrt() / deviation, (1 + square) * chain], -1)
+        return torch.stack([z / deviation, (1 + z.square()) * chain], -1)
 
     def canonical(self, gradient: Tensor) -> Tensor:
         return gradient

@@ -101,9 +101,9 @@ def equals_the_definition(s: LogLikelihood, outcomes: Tensor, parameters: Parame
     $\log p(t\mid a) = \sum_i\log p(t_i\mid a_i)$ with $0\log 0 = 0$ and $\log 0 = -\infty$.
 
     Error bound: 16 roundings of the sizes of the terms that the textbook form adds up: $1 + \lvert\log p\rvert$ for
-    probabilities, $1 + \lvert\ell\rvert$ for logits, $2 + \lvert\log\sigma^2\rvert + (x-\mu)^2/\sigma^2$ for normals,
-    $1 + \lvert t\log\lambda\rvert + \lambda + \log t!$ for counts. Where relative accuracy is promised, of the value: its
-    terms all have one sign.
+    probabilities, $1 + \lvert\ell\rvert$ for a logit, $1 + 2\max\lvert\ell\rvert$ for several,
+    $2 + \lvert\log\sigma^2\rvert + (x-\mu)^2/\sigma^2$ for normals, $1 + \lvert t\log\lambda\rvert + \lambda + \log t!$ for
+    counts. Where relative accuracy is promised, of the value: its terms all have one sign.
     """
     rows = s.family.table(parameters)
     true = _true(s, outcomes, rows)
@@ -122,8 +122,11 @@ def gradient_is_that_of_the_definition(
     $\partial_a\log p(t\mid a)$: $\frac t\mu - \frac{1-t}{1-\mu}$ for a probability, $t - \sigma(\ell)$ for a logit. Of
     probabilities that sum to 1 only the differences of slopes are compared.
 
-    Error bound: 16 roundings of the sizes of the terms that each slope has; of the slope itself where relative accuracy is
-    promised.
+    Error bound: 16 roundings of the sizes of the terms that the textbook form adds up: $\frac1\mu + \frac1{1-\mu}$ for a
+    probability, the slope alone where one of them is infinite; 1 for a logit, $1 + 2\pi_j\max\lvert\ell\rvert$ for one of
+    several; $1 + \frac t\lambda$ and $t + \lambda$ for counts; $\frac{\lvert z\rvert}\sigma$ and $\frac{1 + z^2}2$ for the mean
+    and the log-variance of a normal, by the chain rule for its other spreads. Where relative accuracy is promised, of the
+    slope itself.
     """
     leaves = tuple(p.detach().clone().requires_grad_() for p in parameters)
     value = s.log_prob(outcomes, *leaves)

@@ -99,6 +99,12 @@ _EXACT: dict[str, Slip] = {
 _TAILS: dict[str, Slip] = {
     "levels are clipped to the middle half": _level(lambda u: u.clamp(0.25, 0.75)),
 }
+_REPAIRS: dict[str, Slip] = {
+    "a level is reached where F(x) equals it (it is looked up on the wrong side of a jump)": _level(
+        lambda u: _shifted(u, -1)
+    ),
+    **_SIDES,
+}
 
 
 def _given(q: Quantile, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, int | None]]:
@@ -129,7 +135,7 @@ def _with_slack(q: Quantile, value: Tensor, x: Tensor) -> Ball:
     return Ball(value, slack, kind=Kind.NUMERICAL, source="the distribution function")
 
 
-@claim(given=_given, mutants=_SIDES | _TAILS | _EXACT, examples=60)
+@claim(given=_given, mutants=_SIDES | _TAILS | _EXACT, repairs=_REPAIRS, examples=60)
 def lower_adjoint_of_the_distribution_function(
     q: Quantile, u: Tensor, place: Tensor, off: int | None
 ) -> Iterator[Residual]:
@@ -154,7 +160,7 @@ def lower_adjoint_of_the_distribution_function(
 
 @claim(given=_given, mutants=_SIDES | _TAILS | {
     "the float below is taken": _EXACT["the float below is taken"],
-}, examples=40)  # fmt: skip
+}, repairs=_REPAIRS, examples=40)  # fmt: skip
 def level_lies_between_the_limits(q: Quantile, u: Tensor, place: Tensor, off: int | None) -> Iterator[Residual]:
     r"""The level lies between the two limits of F at its quantile: $F(G(u){-}) \le u \le F(G(u))$.
 

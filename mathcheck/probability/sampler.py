@@ -26,6 +26,8 @@ Map = Callable[[Tensor], Tensor]
 
 # The far ends that the tail tests look at: beyond them lies at most this much probability on either side.
 _TAIL = 1e-3
+# What a repair of the tails replaces on either side.
+_OUTER = 0.05
 
 
 @dataclass(frozen=True)
@@ -140,23 +142,57 @@ def draws_follow_the_distribution(s: Sampler, seed: int) -> Iterator[Residual]:
     yield statistics.dkw(_draws(s, seed), _cdf(s), left_cdf=s.left_cdf)
 
 
-def _place(cdf: Map, level: float) -> float:
-    """The smallest float x with F(x) >= level."""
-    largest = torch.tensor([torch.finfo(torch.float64).max], dtype=torch.float64)
+def _places(cdf: Map, levels: Tensor) -> Tensor:
+    """For each level the smallest float x with F(x) >= level."""
+    largest = torch.full_like(levels, torch.finfo(torch.float64).max, dtype=torch.float64)
     low, high = key(-largest), key(largest)
     while bool((high > low + 1).any()):
         centre = middle(low, high)
-        enough = _at(cdf, float(from_key(centre, torch.float64))) >= level
-        low, high = (low, centre) if enough else (centre, high)
-    return float(from_key(high, torch.float64))
+        enough = cdf(from_key(centre, torch.float64)).clamp(0.0, 1.0) >= levels
+        low, high = torch.where(enough, low, centre), torch.where(enough, centre, high)
+    return from_key(high, torch.float64)
+
+
+def _place(cdf: Map, level: float) -> float:
+    return float(_places(cdf, torch.tensor([level], dtype=torch.float64))[0])
 
 
 def _at(cdf: Map, x: float) -> float:
     return min(max(float(cdf(torch.tensor([x], dtype=torch.float64))[0]), 0.0), 1.0)
 
 
+def _outer_drawn_anew(*, light: bool) -> Slip:
+    """Draws beyond the outer twentieths are replaced by true ones, where fewer than there should be lie far out."""
+
+    def slip(s: Sampler) -> Sampler:
+        if s.left_cdf is not None:
+            raise NotImplementedError("a distribution with jumps may have no tails")
+        cdf, x = _cdf(s), _draws(s, 0).double().cpu()
+        far = float(((x <= _place(cdf, _TAIL)) | (x > _place(cdf, 1 - _TAIL))).double().mean())
+        if (far < 2 * _TAIL) is not light:
+            raise NotImplementedError("the tails go wrong the other way, or not at all")
+        low, high = _place(cdf, _OUTER), _place(cdf, 1 - _OUTER)
+
+        def sample(n: int, generator: Generator) -> Tensor:
+            x = s.sample(n, generator)
+            level = _OUTER * torch.rand(x.shape, generator=generator, dtype=torch.float64)
+            for outer, levels in ((x < low, level), (x > high, 1 - level)):
+                x = x.masked_scatter(outer, _places(cdf, levels[outer]).to(x))
+            return x
+
+        return replace(s, sample=sample)
+
+    return slip
+
+
 @claim(
-    given=_seeds, mutants={"the tails are cut off (draws beyond are put at the cut)": _clipped, **_PLACE}, examples=1
+    given=_seeds,
+    mutants={"the tails are cut off (draws beyond are put at the cut)": _clipped, **_PLACE},
+    repairs={
+        "draws beyond the outer twentieths are drawn anew (its tails are too light)": _outer_drawn_anew(light=True),
+        "draws beyond the outer twentieths are drawn anew (its tails are too heavy)": _outer_drawn_anew(light=False),
+    },
+    examples=1,
 )
 def tails_hold_their_probability(s: Sampler, seed: int) -> Iterator[Residual]:
     r"""Each tail holds its probability: $P(X \le a) = F(a)$ and $P(X > b) = 1 - F(b)$ for a and b far out.

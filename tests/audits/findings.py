@@ -104,7 +104,16 @@ def page() -> str:
         lines += [f"## {library} {own[0].version}", ""]
         for f in own:
             body = [*f.setup.strip().splitlines(), f.value]
-            lines += [f"### `{f.object}`", "", f"**{f.verdict}**, law `{f.law}`. {f.why}", "", "```text", *body, "```", ""]
+            lines += [
+                f"### `{f.object}`",
+                "",
+                f"**{f.verdict}**, law `{f.law}`. {f.why}",
+                "",
+                "```text",
+                *body,
+                "```",
+                "",
+            ]
             lines += [f"It says {_number(f.said())}. The truth is {_number(f.truth())} ({f.oracle}).", ""]
     return "\n".join(lines)
 

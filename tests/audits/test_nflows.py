@@ -16,13 +16,13 @@ from scipy import stats
 
 pytest.importorskip("nflows")
 
-from nflows import distributions as nd  # noqa: E402
-from nflows import transforms as nt  # noqa: E402
-from nflows.nn.nets import ResidualNet  # noqa: E402
-from nflows.transforms.nonlinearities import CauchyCDF, CauchyCDFInverse  # noqa: E402
+from nflows import distributions as nd
+from nflows import transforms as nt
+from nflows.nn.nets import ResidualNet
+from nflows.transforms.nonlinearities import CauchyCDF, CauchyCDFInverse
 
-from mathcheck.adapters.nflows import bijection, density, sampler  # noqa: E402
-from mathcheck.strategies import Interval  # noqa: E402
+from mathcheck.adapters.nflows import bijection, density, sampler
+from mathcheck.strategies import Interval
 
 MASK = torch.tensor([1, -1])
 INNER = {"domain": Interval(2.0**-6, 1 - 2.0**-6), "codomain": Interval(2.0**-6, 1 - 2.0**-6)}

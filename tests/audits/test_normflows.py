@@ -10,18 +10,32 @@ from typing import Any
 
 import pytest
 import torch
-from audit import INVERSE_LOG_DET, LOG_DET, MASS, OUTSIDE, ROUND_TRIP, ROWS, SHAPE, TARGET
-from audit import Subject, double, judge, params, perturbed
+from audit import (
+    GRADIENT,
+    INVERSE_LOG_DET,
+    LOG_DET,
+    MASS,
+    OUTSIDE,
+    ROUND_TRIP,
+    ROWS,
+    SHAPE,
+    TARGET,
+    Subject,
+    double,
+    judge,
+    params,
+    perturbed,
+)
 from scipy import stats
 from torch import Tensor, nn
 
 pytest.importorskip("normflows")
 
-from normflows import flows, nets  # noqa: E402
-from normflows.distributions import base  # noqa: E402
+from normflows import flows, nets
+from normflows.distributions import base
 
-from mathcheck.adapters.normflows import bijection, density, sampler  # noqa: E402
-from mathcheck.strategies import Interval  # noqa: E402
+from mathcheck.adapters.normflows import bijection, density, sampler
+from mathcheck.strategies import Interval
 
 INSIDE = {"domain": Interval(-1.5, 1.5), "codomain": Interval(-1.5, 1.5)}
 
@@ -117,13 +131,14 @@ def cdf_of_the_mixture(x: Tensor) -> Tensor:
     return torch.as_tensor((stats.norm.cdf(x.double(), -1, 1) + 3 * stats.norm.cdf(x.double(), 2, 0.5)) / 4)
 
 
+CONSTANT = dict.fromkeys((ROWS, GRADIENT), "vacuous: the density is constant")
 DISTRIBUTIONS = {
     "diagonal-gaussian": Subject(wide(lambda: base.DiagGaussian(2))),
     "uniform": Subject(lambda: density(base.Uniform(1, double(-1.0), double(1.0)), support=Interval(-1.0, 1.0)),
-                       {SHAPE: DTYPE, ROWS: "vacuous: the density is constant"}),
+                       {SHAPE: DTYPE, MASS: DTYPE, ROWS: CONSTANT[ROWS]}),
     "uniform-gaussian": Subject(
         lambda: density(base.UniformGaussian(1, [0], double(2.0).reshape(1)), support=Interval(-1.0, 1.0)),
-        {OUTSIDE: "the density of the uniform part goes on outside", ROWS: "vacuous: the density is constant"}),
+        {OUTSIDE: "the density of the uniform part goes on outside", **CONSTANT}),
     "glow-base": Subject(wide(lambda: base.GlowBase((2,)))),
     "affine-gaussian": Subject(wide(lambda: base.AffineGaussian((2,), (2,)))),
     "gaussian-mixture": Subject(wide(lambda: base.GaussianMixture(3, 2), event_shape=(2,))),

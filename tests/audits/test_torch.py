@@ -486,7 +486,7 @@ def test_intervals_are_those_of_the_constraints() -> None:
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        (tt.ExpTransform, "must be a torch.distributions.Transform, got ExpTransform"),
+        (tt.ExpTransform, "must be a torch.distributions.Transform or a torch.nn.Module, got ExpTransform"),
         (tt.AbsTransform(), "must be bijective, but AbsTransform"),
         (tt.StickBreakingTransform().inv, "must have a box as its domain, got Simplex"),
         (tt.CatTransform([tt.ExpTransform()] * 2, dim=0, lengths=[1, 2]), "event_shape must be given"),
@@ -516,7 +516,7 @@ def test_adapt_takes_records_functions_and_objects_of_torch() -> None:
         (
             "bijection",
             3,
-            "must be a Bijection; or a bijective torch.distributions.Transform; got an object of type int",
+            r"must be a Bijection; or .*; or a bijective torch.distributions.Transform, or .*; got an object of type int",
         ),
         ("bijection", math.exp, "got an object of type builtin_function_or_method"),
         ("divergence", torch.distributions.Gamma, "must be torch.distributions.Normal, MultivariateNormal"),
