@@ -12,7 +12,7 @@ from typing import Any
 import mathcheck
 
 # Kinds whose record holds one function and can do with defaults for the rest.
-_ONE_FUNCTION = ("divergence", "smooth_max")
+_ONE_FUNCTION = ("divergence", "importance", "smooth_max")
 
 
 class _Kinds(Mapping[str, type]):

@@ -14,7 +14,12 @@ from typing import Any
 import mpmath
 import torch
 
-VERDICTS = ("bug", "documented limit", "coarse promise")
+VERDICTS = {
+    "bug": "another value than the one that is meant",
+    "lost accuracy": "right on paper, but digits, or a whole tail, are lost in floating point",
+    "coarse promise": "an approximation whose error is larger than its interface says",
+    "documented limit": "the documentation says so",
+}
 DATA = Path(__file__).with_name("findings.toml")
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 
@@ -52,7 +57,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
-            raise ValueError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
+            raise ValueError(f"verdict must be one of {list(VERDICTS)}, got {self.verdict!r}")
 
     def said(self) -> float | str:
         """What the library says now; the name of the exception if it raises one."""
@@ -96,9 +101,14 @@ def _number(value: mpmath.mpf | float | str) -> str:
 
 def page() -> str:
     """The findings as Markdown, by library; all of the libraries are needed."""
-    lines = ["# Findings", "", "Laws that published libraries break, each confirmed without the library, and run again by"
-             " `tests/audits/test_findings.py`. Written by `python tests/audits/findings.py`.", ""]  # fmt: skip
     found = findings()
+    counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in VERDICTS}
+    lines = [
+        "# Findings", "",
+        "Laws that published libraries break. Each is confirmed without the library, by 50-digit arithmetic, and is run",
+        "again by `tests/audits/test_findings.py`. Written by `python tests/audits/findings.py`.", "",
+        *(f"- **{verdict}** ({counts[verdict]}): {meaning}." for verdict, meaning in VERDICTS.items()), "",
+    ]  # fmt: skip
     for library in dict.fromkeys(f.library for f in found):
         own = [f for f in found if f.library == library]
         lines += [f"## {library} {own[0].version}", ""]
