@@ -423,7 +423,7 @@ def check_pair(name: str, dtype: torch.dtype, claim: Claim, seed: int, examples:
 
 def enough(name: str, claim: Claim) -> int:
     """How many examples a law gets: an integral takes a tenth of a second, a failure must be found."""
-    return 4 if source(claim) == "equals_the_certified_integral" else 60 if DIVERGENCES[name].failures else 8
+    return 4 if source(claim) == "equals_the_certified_integral" else 400 if DIVERGENCES[name].failures else 8
 
 
 @pytest.mark.parametrize(("name", "dtype", "claim"), cases(DIVERGENCES, Divergence))
