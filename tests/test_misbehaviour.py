@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from mathcheck import Bijection, Refuted, Settings, Status, check_bijection, check_divergence
