@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mathcheck
+from mathcheck.commands import experiment_command, pages_command, self_test_command
 from mathcheck.selection import with_words
 from mathcheck.target import TargetError, load
+from mathcheck.usage import INTERNAL, INTERRUPTED, USAGE, Usage, check_device, check_files, cores
 
 if TYPE_CHECKING:
     from mathcheck.report import Report
     from mathcheck.run import Options, Result, Task
-
-INTERRUPTED, INTERNAL, USAGE = 2, 3, 4
-
-
-class _Usage(click.ClickException):
-    """A request that cannot be met, said in one line."""
-
-    exit_code = USAGE
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"mathcheck: {self.format_message()}", file=file, err=True)
 
 
 class _Commands(click.Group):
@@ -154,13 +145,13 @@ def verify_command(
         keep = with_words(words or "")
     except ValueError as error:
         raise click.UsageError(f"-k {error}") from error
-    _check_files(json_path, junit_path)
+    check_files(json_path, junit_path)
 
     from mathcheck import run
     from mathcheck.claim import Settings
     from mathcheck.report import terminal
 
-    _check_device(device)
+    check_device(device)
     options = run.Options(device, Settings(examples=examples, seed=seed))
     dtypes = ["float64", "float32"] if dtype == "both" else [dtype]
     if judged is None:
@@ -183,10 +174,7 @@ def verify_command(
 
 def _worth(tasks: int) -> int:
     """Processes that pay for their start, a few seconds each."""
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, tasks // 8))
+    return max(1, min(cores(), tasks // 8))
 
 
 def _collect(
@@ -229,7 +217,7 @@ def _judge(
     try:
         subject = load(kind, target, arrays)
     except TargetError as error:
-        raise _Usage(str(error)) from error
+        raise Usage(str(error)) from error
     given = ", ".join(repr(value) for value in (kind, target, arrays) if value is not None)
     origin = f"from mathcheck.cli import load; subject = load({given})"
     chosen = [law for law in laws(type(subject)) if keep(law.name)]
@@ -242,21 +230,7 @@ def _select(names: Sequence[str]) -> Callable[[str], bool]:
     try:
         return selection.among(names)
     except ValueError as error:
-        raise _Usage(str(error)) from error
-
-
-def _check_files(*paths: Path | None) -> None:
-    from mathcheck.report.files import check_writable
-
-    given = [path.resolve() for path in paths if path is not None]
-    if len(set(given)) < len(given):
-        raise click.UsageError("--json and --junit name the same file")
-    for path in paths:
-        if path is not None:
-            try:
-                check_writable(path)
-            except OSError as error:
-                raise _Usage(str(error)) from error
+        raise Usage(str(error)) from error
 
 
 def _write_files(report: Report, json_path: Path | None, junit_path: Path | None) -> None:
@@ -268,17 +242,6 @@ def _write_files(report: Report, json_path: Path | None, junit_path: Path | None
         from mathcheck.report import junit
 
         junit.write(report, junit_path)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        # Reading a value back rules out a device that holds no numbers, such as "meta".
-        torch.ones(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise _Usage(f"--device {device}: torch cannot use it here ({reason})") from error
 
 
 @main.command("list")
@@ -297,73 +260,6 @@ def list_command(names: tuple[str, ...], verbose: bool) -> int:
     return 0
 
 
-@main.command("self-test")
-@click.argument("kinds", nargs=-1, metavar="[KIND]...")
-@click.option("--runs", type=click.IntRange(1), default=2000, show_default=True,
-              help="Samples for each rate of a statistical test.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True,
-              help="Seeds for each statistical law on its correct subjects.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything.")
-@click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found.")
-def self_test_command(
-    kinds: tuple[str, ...], runs: int, repeats: int, seed: int, workers: int | None, json_path: Path | None
-) -> int:
-    """Test mathcheck itself: is every statistical check as rare a false alarm, and as sharp, as it says?
-
-    Counts false alarms on true nulls, and misses of errors of the size that each test states, with exact confidence
-    intervals; and sets the laws of each KIND (default all) against all the slips that they know.
-    """
-    import json
-    import time
-
-    from mathcheck import self_test
-    from mathcheck.adapters import KINDS
-    from mathcheck.report import self_test as report
-    from mathcheck.report import terminal
-    from mathcheck.report.files import write_whole
-
-    _check_files(json_path)
-    try:
-        todo = self_test.jobs(kinds or tuple(KINDS), runs=runs, repeats=repeats, seed=seed)
-    except ValueError as error:
-        raise _Usage(str(error)) from error
-    start, found = time.perf_counter(), dict[int, Any]()
-    with terminal.counted(len(todo), "self-test") as tick:
-        for place, parts in self_test.run(todo, workers or _worth(8 * len(todo))):
-            found[place] = parts
-            tick()
-    ordered = [part for place in sorted(found) for part in found[place]]
-    seconds = time.perf_counter() - start
-    report.show(ordered, seconds)
-    if json_path is not None:
-        write_whole(json_path, json.dumps(report.as_json(ordered, seed=seed, seconds=seconds), indent=1) + "\n")
-    return 1 if report.failures(ordered) else 0
-
-
-@main.command("pages")
-@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
-@click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="What `self-test --json` wrote: its tables too.")  # fmt: skip
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
-              help="The checkout whose pages are written.")  # fmt: skip
-def pages_command(report: Path, tested: Path | None, root: Path) -> int:
-    """Regenerate the README's tables and proofs/README.md from what `verify --json` and `self-test --json` found."""
-    import json
-
-    from mathcheck import catalogue
-    from mathcheck.report import json_file, pages
-
-    try:
-        self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
-        written = pages.write(json_file.read(report), self_test, catalogue.proofs(), root)
-    except (OSError, ValueError, KeyError) as error:
-        raise _Usage(str(error)) from error
-    for path in written:
-        click.echo(f"wrote {path}")
-    return 0
-
-
 @main.command("show")
 @click.argument("name")
 def show_command(name: str) -> int:
@@ -377,8 +273,12 @@ def show_command(name: str) -> int:
         proof: path for proof, path in catalogue.proofs().items() if catalogue.matches(proof, name) or proof in named
     }
     if not proofs:
-        raise _Usage(f"{name} has no proof yet; proofs: {', '.join(catalogue.proofs()) or 'none'}")
+        raise Usage(f"{name} has no proof yet; proofs: {', '.join(catalogue.proofs()) or 'none'}")
     if len(proofs) > 1:
-        raise _Usage(f"{name} has several proofs, choose one: {', '.join(proofs)}")
+        raise Usage(f"{name} has several proofs, choose one: {', '.join(proofs)}")
     reader.show_proof(next(iter(proofs.values())))
     return 0
+
+
+for command in (self_test_command, experiment_command, pages_command):
+    main.add_command(command)

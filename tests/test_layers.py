@@ -27,7 +27,9 @@ LAYERS = [
     ["run", "target", "selection"],
     ["self_test"],
     ["report"],
-    ["cli", "pytest_plugin"],
+    ["usage"],
+    ["commands", "pytest_plugin"],
+    ["cli"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row}

@@ -363,7 +363,7 @@ def _norms(dims: int | tuple[int, ...]) -> Callable[[Penalty], Penalty]:
         "the norm is taken over the batch": _norms(0),
         "the norm is taken over the pixels of each channel": _norms((2, 3)),
         "the norm is taken over the channels of each pixel": _norms(1),
-        "one norm is taken of the whole batch": _norms((0, 1, 2, 3)),
+        "one norm is taken of the whole batch": lambda f: lambda gradient: f(gradient.flatten()[None]),
         "it is summed over the batch": lambda f: lambda gradient: f(gradient) * len(gradient),
     },
     repairs={

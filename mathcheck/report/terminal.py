@@ -10,7 +10,15 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -127,6 +135,23 @@ def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         line = bar.add_task(what, total=total)
         yield lambda: bar.advance(line)
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Bars on standard error, one for each thing that goes on; yields the function to call with what, done, total, status."""
+    screen = console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
+               TimeElapsedColumn(), TextColumn("{task.fields[status]}", markup=False))  # fmt: skip
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        lines: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int, status: str) -> None:
+            if what not in lines:
+                lines[what] = bar.add_task(what, total=total, status=status)
+            bar.update(lines[what], completed=done, status=status)
+
+        yield tell
 
 
 def _headline(result: Result) -> str:

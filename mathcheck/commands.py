@@ -1,0 +1,124 @@
+"""The commands beside `verify`: `self-test`, `experiment`, `pages`. Heavy imports wait inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mathcheck.usage import INTERRUPTED, Usage, check_device, check_files, cores
+
+
+@click.command("self-test")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--runs", type=click.IntRange(1), default=2000, show_default=True,
+              help="Samples for each rate of a statistical test.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True,
+              help="Seeds for each statistical law on its correct subjects.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything.")
+@click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found.")
+def self_test_command(
+    kinds: tuple[str, ...], runs: int, repeats: int, seed: int, workers: int | None, json_path: Path | None
+) -> int:
+    """Test mathcheck itself: is every statistical check as rare a false alarm, and as sharp, as it says?
+
+    Counts false alarms on true nulls, and misses of errors of the size that each test states, with exact confidence
+    intervals; and sets the laws of each KIND (default all) against all the slips that they know.
+    """
+    import json
+    import time
+
+    from mathcheck import self_test
+    from mathcheck.adapters import KINDS
+    from mathcheck.report import self_test as report
+    from mathcheck.report import terminal
+    from mathcheck.report.files import write_whole
+
+    check_files(json_path)
+    try:
+        todo = self_test.jobs(kinds or tuple(KINDS), runs=runs, repeats=repeats, seed=seed)
+    except ValueError as error:
+        raise Usage(str(error)) from error
+    start, found = time.perf_counter(), dict[int, Any]()
+    with terminal.counted(len(todo), "self-test") as tick:
+        for place, parts in self_test.run(todo, workers or cores()):
+            found[place] = parts
+            tick()
+    ordered = [part for place in sorted(found) for part in found[place]]
+    seconds = time.perf_counter() - start
+    report.show(ordered, seconds)
+    if json_path is not None:
+        write_whole(json_path, json.dumps(report.as_json(ordered, seed=seed, seconds=seconds), indent=1) + "\n")
+    return 1 if report.failures(ordered) else 0
+
+
+@click.command("experiment")
+@click.argument("name", required=False)
+@click.option("--list", "listed", is_flag=True, help="The experiments there are.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), envvar="MATHCHECK_DATA", metavar="DIR",
+              help="Folder with mnist/ and kmnist/ as IDX files.  [default: scikit-learn's digits]")  # fmt: skip
+@click.option("--device", default="cpu", show_default=True, help="Where tensors live, e.g. cuda.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Folder of figures and plots.  [default: experiments/NAME]")  # fmt: skip
+@click.option("--quick", is_flag=True, help="Smaller, in under two minutes.")
+def experiment_command(
+    name: str | None, listed: bool, data: Path | None, device: str, seed: int, out: Path | None, quick: bool
+) -> int:
+    """Reproduce one of the notes' experiments: figures beside the notes', and plots.
+
+    An interrupted run goes on from its last checkpoint when it is started again.
+    """
+    from mathcheck.experiments import lab
+    from mathcheck.report import experiments as report
+    from mathcheck.report import terminal
+
+    known = lab.catalogue()
+    if listed or name is None:
+        width = max(map(len, known))
+        for found in known.values():
+            click.echo(f"{found.name:<{width}}  {found.title}")
+        return 0
+    if name not in known:
+        raise Usage(f"there is no experiment {name!r}, expected one of {', '.join(known)}")
+    check_device(device)
+    if data is not None and not data.is_dir():
+        raise Usage(f"--data {data}: there is no such folder")
+    setting = lab.Setting(out or Path("experiments") / name, data, device, seed, "quick" if quick else "full")
+    try:
+        with terminal.telling() as tell:
+            done = lab.perform(known[name], setting, tell)
+    except KeyboardInterrupt:
+        click.echo(
+            f"mathcheck: interrupted; the same command goes on from the last checkpoint in {setting.out}", err=True
+        )
+        return INTERRUPTED
+    except (OSError, ValueError, ArithmeticError, ModuleNotFoundError) as error:
+        raise Usage(str(error)) from error
+    report.show(done)
+    return 0
+
+
+@click.command("pages")
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="What `self-test --json` wrote: its tables too.")  # fmt: skip
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
+              help="The checkout whose pages are written.")  # fmt: skip
+def pages_command(report: Path, tested: Path | None, root: Path) -> int:
+    """Regenerate the README's tables and proofs/README.md from what `verify --json` and `self-test --json` found."""
+    import json
+
+    from mathcheck import catalogue
+    from mathcheck.report import json_file, pages
+
+    try:
+        self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
+        written = pages.write(json_file.read(report), self_test, catalogue.proofs(), root)
+    except (OSError, ValueError, KeyError) as error:
+        raise Usage(str(error)) from error
+    for path in written:
+        click.echo(f"wrote {path}")
+    return 0

@@ -1,0 +1,115 @@
+r"""Two gradient estimators race on one objective: the score function against the sample path.
+
+The objective is $\mathbb E[X\sin X] + (\mu - 1)^2/2 + \sigma - \log\sigma$ for $X \sim \mathcal N(\mu, \sigma^2)$. It has
+two minima, and stochastic gradient descent from (0, 1) finds the one that is not the lowest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from scipy import optimize
+from torch import Tensor
+
+from mathcheck.experiments.lab import Lab, Noted
+from mathcheck.inference import sine_objective
+from mathcheck.oracles import arb
+
+RATE, DRAWS = 1e-2, 300
+NOTES = {"score function": (0.4430, 0.6080), "sample path": (0.4435, 0.6063)}
+# Where descent and Newton's method are started for each stationary point.
+STARTS = {"local minimum": (0.44, -0.5), "saddle": (0.86, 0.16), "global minimum": (1.37, 0.67)}
+
+
+def _penalty_slope(mu: Tensor, sigma: Tensor) -> Tensor:
+    return torch.stack([mu - 1, sigma - 1])
+
+
+def score_gradient(theta: Tensor, z: Tensor) -> Tensor:
+    """The score-function estimate of the gradient in mu and log sigma, from standard normal noise `(n,)`."""
+    mu, sigma = theta[0], theta[1].exp()
+    x = mu + sigma * z
+    f = x * x.sin()
+    return torch.stack([(f * z).mean() / sigma, (f * (z * z - 1)).mean()]) + _penalty_slope(mu, sigma)
+
+
+def path_gradient(theta: Tensor, z: Tensor) -> Tensor:
+    """The pathwise estimate of the same gradient."""
+    mu, sigma = theta[0], theta[1].exp()
+    x = mu + sigma * z
+    slope = x.sin() + x * x.cos()
+    return torch.stack([slope.mean(), (slope * z).mean() * sigma]) + _penalty_slope(mu, sigma)
+
+
+def descend(gradient: Callable[[Tensor, Tensor], Tensor], steps: int, generator: torch.Generator) -> Tensor:
+    """The points (mu, sigma) that gradient descent visits, `(steps + 1, 2)`."""
+    theta = torch.zeros(2, dtype=torch.float64)
+    visited = [theta]
+    for _ in range(steps):
+        theta = theta - RATE * gradient(theta, torch.randn(DRAWS, generator=generator, dtype=torch.float64))
+        visited.append(theta)
+    return torch.stack([torch.stack(visited)[:, 0], torch.stack(visited)[:, 1].exp()], dim=1)
+
+
+def _slopes(theta: list[float]) -> list[float]:
+    with arb.precision(128):
+        mu, tau = (arb.exact(float(value)) for value in theta)
+        first, second = sine_objective.mean_slopes((mu, tau))
+        sigma = arb.exp(tau)
+        return [float(first + mu - 1), float(second + sigma - 1)]
+
+
+def _value(theta: list[float]) -> float:
+    with arb.precision(128):
+        return float(sine_objective.objective([arb.exact(float(value)) for value in theta]))
+
+
+def _variances(theta: list[float]) -> dict[str, list[float]]:
+    with arb.precision(256):
+        point = [arb.exact(float(value)) for value in theta]
+        return {"score function": [float(v) for v in sine_objective.score_variances(point)],
+                "sample path": [float(v) for v in sine_objective.pathwise_variances(point)]}  # fmt: skip
+
+
+def run(lab: Lab) -> None:
+    """Finds the stationary points and the exact variances there, races the estimators, and plots where they go."""
+    points = {}
+    for name, start in STARTS.items():
+        found = optimize.root(_slopes, start, tol=1e-14)
+        points[name] = [float(value) for value in found.x]
+        mu, sigma = points[name][0], float(torch.tensor(points[name][1], dtype=torch.float64).exp())
+        lab.figure(f"{name}, mu", mu, f"mean at the {name}")
+        lab.figure(f"{name}, sigma", sigma, f"standard deviation at the {name}")
+        lab.figure(f"{name}, J", _value(points[name]), f"objective at the {name}")
+    for where in ("local minimum", "global minimum"):
+        for estimator, variances in _variances(points[where]).items():
+            for parameter, variance in zip(("mu", "log sigma"), variances, strict=True):
+                lab.figure(f"variance in {parameter}, {estimator}, {where}", variance,
+                           f"exact variance of one draw of the {estimator}'s estimate")  # fmt: skip
+
+    steps, paths = lab.pick(10_000, 4000, 300), {}
+    for estimator, gradient in (("score function", score_gradient), ("sample path", path_gradient)):
+        paths[estimator] = descend(gradient, steps, lab.generator(estimator))
+        lab.tell(estimator, len(paths), 2, "")
+        tail = paths[estimator][steps // 2 :]
+        # Neighbouring points are alike: blocks of 500 steps, five times as long as the memory of the descent, are not.
+        blocks = tail[: len(tail) // 10 * 10].reshape(10, -1, 2).mean(1)
+        for i, parameter in enumerate(("mu", "sigma")):
+            spread = float(tail[:, i].std())
+            lab.figure(f"{estimator}, {parameter}", float(tail[:, i].mean()), f"mean {parameter} of the last half",
+                       error=float(blocks[:, i].std()) / 10**0.5,
+                       notes=Noted(NOTES[estimator][i], spread, "a noisy point near the minimum that is only local"))  # fmt: skip
+
+    with lab.plot("paths") as axes:
+        across, up = torch.linspace(-0.2, 2.2, 121).tolist(), torch.linspace(0.3, 2.6, 121).tolist()
+        values = [[_value([m, math.log(d)]) for m in across] for d in up]
+        axes.contour(across, up, values, levels=30, linewidths=0.5, colors="0.6")
+        for estimator, path in paths.items():
+            axes.plot(path[:, 0], path[:, 1], lw=0.8, label=estimator)
+        for name, (m, tau) in points.items():
+            axes.plot(m, torch.tensor(tau).exp(), {"saddle": "kx"}.get(name, "k*"), ms=9)
+            axes.annotate(name, (m, float(torch.tensor(tau).exp())), xytext=(6, 6), textcoords="offset points")
+        axes.set(xlabel="mu", ylabel="sigma", title="Descent from (0, 1) stops at the nearer minimum")
+        axes.legend(loc="lower right")
