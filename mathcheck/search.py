@@ -116,6 +116,9 @@ def search(
         except hypothesis.errors.Flaky:
             outcome.status = Status.ERROR
             outcome.reason = "two runs at the same input gave different answers"
+        except hypothesis.errors.InvalidArgument as error:
+            outcome.status = Status.ERROR
+            outcome.reason = f"the domain cannot be drawn from: {str(error).splitlines()[0]}"
         except hypothesis.errors.Unsatisfiable as error:
             outcome.reason = f"the domain yields no input: {error}"
         else:

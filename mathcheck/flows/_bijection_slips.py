@@ -91,9 +91,10 @@ def folded(b: Bijection) -> Bijection:
 
 
 def _far(b: Bijection, x: Tensor) -> Tensor:
-    """Which points of a batch lie beyond a tenth of the reach."""
+    """Which points of a batch lie beyond a tenth of what can be drawn."""
     lead = x.shape[: x.ndim - len(b.event_shape)]
-    return (x.abs() > b.domain.reach / 10).reshape(*lead, -1).any(-1)
+    farthest = min(b.domain.reach, max(abs(b.domain.lower), abs(b.domain.upper)))
+    return (x.abs() > farthest / 10).reshape(*lead, -1).any(-1)
 
 
 def saturated(b: Bijection) -> Bijection:
@@ -122,8 +123,8 @@ def negated_inverse(b: Bijection) -> Bijection:
 
 
 def _near_zero(b: Bijection) -> Bijection:
-    if b.points is not None or b.domain.reach <= 1:
-        raise NotImplementedError("the points are not drawn by their reach")
+    if b.points is not None or b.domain.reach <= 1 or not (b.domain.lower < 1 and b.domain.upper > -1):
+        raise NotImplementedError("no points of the domain lie there alone")
     return replace(b, domain=replace(b.domain, reach=1.0), codomain=None)
 
 
