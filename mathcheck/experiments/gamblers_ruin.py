@@ -34,7 +34,7 @@ def run(lab: Lab) -> None:
                notes=Noted(2.01061199926214e-06, 2.943e-07, "they let the wealth go below 0 and weighted all bets"))  # fmt: skip
     lab.figure("estimate", float(weights.mean()), f"mean of {plays:,} weights", error=deviation / math.sqrt(plays))
 
-    steps = sorted({round(10 ** (k / 20)) for k in range(40, round(20 * math.log10(plays)) + 1)})
+    steps = sorted({round(10 ** (k / 20)) for k in range(40, math.floor(20 * math.log10(plays)) + 1)})
     running = weights.cumsum(0)
     with lab.plot("estimate") as axes:
         axes.plot(steps, [float(running[n - 1]) / n for n in steps], label="estimate")

@@ -90,6 +90,24 @@ def folded(b: Bijection) -> Bijection:
     return replace(b, forward=forward)
 
 
+def _transposed_inverse(b: Bijection) -> Bijection:
+    """The inverse of a linear map with its matrix transposed; of any other map it makes nothing that holds."""
+    function = need(b.inverse, "inverse")
+    if not b.event_shape or b.domain.lower >= 0 or b.domain.upper <= 0:
+        raise NotImplementedError("no linear map of a space")
+    size = math.prod(b.event_shape)
+
+    def inverse(y: Tensor) -> Tensor:
+        zero = y.new_zeros(b.event_shape)
+        basis = torch.eye(size, dtype=y.dtype, device=y.device).reshape(size, *b.event_shape)
+        start = row(b, function, zero).flatten()
+        columns = torch.stack([row(b, function, e).flatten() - start for e in basis], dim=1)
+        moved = (y - row(b, b.forward, zero)).reshape(*y.shape[: y.ndim - len(b.event_shape)], size)
+        return (moved @ columns).reshape(y.shape)
+
+    return replace(b, inverse=inverse)
+
+
 def _far(b: Bijection, x: Tensor) -> Tensor:
     """Which points of a batch lie beyond a tenth of what can be drawn."""
     lead = x.shape[: x.ndim - len(b.event_shape)]
@@ -160,6 +178,9 @@ LOG_DET: dict[str, Slip] = {
     "the logarithm of the determinant is taken": _log_det(lambda value, x: value.abs().log()),
     "the exponential of the log-determinant is taken": _log_det(lambda value, x: value.exp()),
     "log 2 is added to the log-determinant": _log_det(lambda value, x: value + math.log(2)),
+}
+INVERSE: dict[str, Slip] = {
+    "the matrix of the inverse is transposed (a permutation for its inverse)": _transposed_inverse,
 }
 NEAR_ZERO: dict[str, Slip] = {"points stay within 1 of zero (it saturates or cancels beyond)": _near_zero}
 REPAIRS: dict[str, Slip] = {

@@ -119,6 +119,7 @@ def _inverse_of(jacobian: Ball) -> Tensor:
         "the inverse is divided by 1 + 10^4 eps": slips.slightly,
         "the inverse is applied twice": slips.inverse_becomes(lambda f, y: f(f(y))),
     },
+    repairs=slips.INVERSE,
 )
 def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""The inverse undoes the map: $f^{-1}(f(x)) = x$.
@@ -144,6 +145,7 @@ def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
         "the inverse takes far targets for nearer ones": slips.narrow,
         "the inverse is divided by 1 + 10^4 eps": slips.slightly,
     },
+    repairs=slips.INVERSE,
 )
 def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
     r"""The map is onto: $f(f^{-1}(y)) = y$ for every y of the codomain, however far.
