@@ -52,7 +52,7 @@ ARGUMENT: dict[str, Slip] = {
 DOUBLED: dict[str, Slip] = {"the result is doubled": instead(lambda p, y: 2 * p.project(y))}
 RESULT: dict[str, Slip] = {"1 is added to the result": instead(lambda p, y: p.project(y) + 1), **DOUBLED}
 REPAIRS: dict[str, Slip] = {
-    "one number is subtracted from all coordinates before they are clipped (and not after, nor divided)": _shifted,
+    "one number is subtracted from all coordinates before they are clipped (what is left then sums right)": _shifted,
     "the result is projected again": instead(lambda p, y: p.project(p.project(y))),
     "the result is moved into the set": instead(lambda p, y: p.onto.member(p.project(y))),
     **ARGUMENT,

@@ -84,6 +84,8 @@ def _pair(folder: Path, name: str) -> tuple[Tensor, Tensor]:
     images, labels = found
     if len(images) != len(labels):
         raise ValueError(f"{folder / name} has {len(images)} images and {len(labels)} labels, expected as many")
+    if len(images) == 0:
+        raise ValueError(f"{folder / name} has no images, expected at least one")
     if images.shape[1] != images.shape[2]:
         raise ValueError(f"{folder / name} has images of {tuple(images.shape[1:])} pixels, expected squares")
     if int(labels.max()) > 9:

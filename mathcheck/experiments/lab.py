@@ -155,6 +155,8 @@ class Lab:
         """Records a figure; see `Figure`."""
         if any(known.name == name for known in self.figures):
             raise ValueError(f"name must be unique in the experiment, got {name!r} twice")
+        if not math.isfinite(value):
+            raise Diverged(f"{name}: {value}, expected a finite number")
         self.figures.append(Figure(name, float(value), what, error, interval, notes))
 
     @contextlib.contextmanager

@@ -78,7 +78,9 @@ BATCH: dict[str, Slip] = {
 }
 REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": row_by_row,
-    **COUNT, **SIGN, **FORM,
+    "log K is subtracted (it is a sum of the weights)": then(lambda value, w: value - math.log(w.shape[-1])),
+    "log K is added (the mean is taken twice)": then(lambda value, w: value + math.log(w.shape[-1])),
+    **SIGN, **FORM,
     "the largest log-weight is subtracted before the exponentials are taken": _shifted,
     "infinite log-weights count as weight zero (infinity is subtracted from itself)": _empty_rows_apart,
     "it is stated to be an average of log-weights (the ELBO, whatever K is)": lambda b: replace(b, averages=True),

@@ -210,14 +210,16 @@ def symmetric(b: EvidenceBound, log_weights: Tensor, order: tuple[int, ...]) -> 
     },
 )
 def shifts_with_its_weights(b: EvidenceBound, log_weights: Tensor, shift: float) -> Iterator[Residual]:
-    r"""A factor of the joint density passes through: $\hat L_K(\ell + c) = \hat L_K(\ell) + c$.
+    r"""A factor of the joint density passes through: $\hat L_K(\ell + c) = \hat L_K(\ell) + c$, and both are finite.
 
     Error bound: 16 roundings of the sizes of both values; the shifted log-weights are rounded too.
     """
     moved = log_weights + shift
     scale = size(log_weights) + size(moved) + abs(shift)
-    expected = b.bound(log_weights).double() + shift
-    yield close(b.bound(moved), expected, ulps=16, scale=scale, what="bound of shifted log-weights")
+    value, expected = b.bound(moved), b.bound(log_weights).double() + shift
+    yield close(value, expected, ulps=16, scale=scale, what="bound of shifted log-weights")
+    # Both sides may be infinite together, after an overflow.
+    yield exactly(bool(value.isfinite().all()), True, kind=Kind.NUMERICAL, what="the bound of finite weights is finite")
 
 
 @claim(

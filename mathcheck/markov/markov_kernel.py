@@ -135,7 +135,7 @@ def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int) -> Ite
 
 @claim(
     given=_runs,
-    mutants=slips.REJECTION | slips.AIM | slips.DRIFT,
+    mutants=slips.REJECTION | slips.DRIFT,
     repairs=slips.STEP_REPAIRS,
     examples=2,
 )

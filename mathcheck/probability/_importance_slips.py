@@ -62,8 +62,9 @@ def _shifted(s: Importance) -> Importance:
 
 
 def _normalised(s: Importance) -> Importance:
-    if not s.self_normalized:
-        raise NotImplementedError("the weights are not to be normalised")
+    twos = torch.full((1, 3), math.log(2), dtype=s.dtype or torch.float64)
+    if not s.self_normalized or torch.allclose(s.estimate(twos, torch.ones_like(twos)), twos.new_ones(1)):
+        raise NotImplementedError("the weights are normalised, or are not to be")
     return replace(s, estimate=lambda w, f: s.estimate(torch.log_softmax(w, -1), f))
 
 
@@ -150,8 +151,8 @@ BATCH: dict[str, Slip] = {
 }
 REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": _row_by_row,
-    "the largest log-weight is subtracted before the exponentials are taken": _shifted,
     "the weights are divided by their sum (they are not normalised)": _normalised,
+    "the largest log-weight is subtracted before the exponentials are taken": _shifted,
     "it is stated to be self-normalised (it is divided by the sum of the weights)": _stated(True),
     "it is stated not to be self-normalised (it is divided by K)": _stated(False),
     **WEIGHTS,
@@ -209,4 +210,8 @@ SIZE_REPAIRS: dict[str, Slip] = {
     "it is multiplied by K (it is a share of the draws)": _size(lambda value, w: value * w.shape[-1]),
     "it is squared (the sum is not)": _size(lambda value, w: value.square()),
 }
-EVIDENCE_REPAIRS: dict[str, Slip] = {"its logarithm is taken": _evidence(lambda value, w: value.log())}
+EVIDENCE_REPAIRS: dict[str, Slip] = {
+    "its logarithm is taken": _evidence(lambda value, w: value.log()),
+    "log K is subtracted (it is a sum of the weights)": _evidence(lambda value, w: value - math.log(w.shape[-1])),
+    "log K is added (the mean is taken twice)": _evidence(lambda value, w: value + math.log(w.shape[-1])),
+}

@@ -1,0 +1,197 @@
+r"""Three flows on the plane for a posterior bent like a banana, and that posterior from its sufficient statistics.
+
+Planar layers, NICE (additive couplings and a scaling) and RealNVP (affine couplings), built from the verified
+bijections and read from standard normal noise to $\theta$. The posterior is that of `mathcheck.markov.banana_posterior`:
+$\theta\sim\mathcal N(0, I)$, $y_i\mid\theta\sim\mathcal N(\theta_1 + \theta_2^2, 4)$.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mathcheck import arguments
+from mathcheck.flows.bijection import Bijection
+from mathcheck.flows.coupling import additive_coupling, affine_coupling
+from mathcheck.flows.planar import planar
+from mathcheck.flows.rescaling import rescaling
+from mathcheck.inference.flow_elbo import flow_elbo
+from mathcheck.markov.banana_posterior import banana_conditional
+from mathcheck.models.composition import compose, push_forward
+
+
+class Flow(nn.Module):
+    """A flow on the plane: layers that each make one bijection, or a few, of the present parameters."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def parts(self) -> list[Bijection]:
+        """The bijections of all layers in order."""
+        return [part for layer in self.layers for part in layer()]
+
+    @property
+    def bijection(self) -> Bijection:
+        """The whole map from noise to theta."""
+        return compose(self.parts)
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Theta `(*batch, 2)` and the log-determinants `(*batch,)` for noise `(*batch, 2)`."""
+        return push_forward(self.parts, noise)
+
+    def elbo(self, noise: Tensor, log_joint: Callable[[Tensor], Tensor]) -> Tensor:
+        """The draws of the ELBO `(*batch,)` that standard normal noise `(*batch, 2)` makes."""
+        # The parameters are the module's own: there is none to hand over.
+        return flow_elbo(noise[..., :0], noise, lambda _, eps: self(eps), log_joint)
+
+
+class PlanarLayer(nn.Module):
+    """One planar map with w, u and b to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.u = nn.Parameter(torch.randn(2)), nn.Parameter(torch.randn(2) / 10)
+        self.b = nn.Parameter(torch.zeros(()))
+
+    def forward(self) -> list[Bijection]:
+        """The map."""
+        return [planar(self.w, self.u, self.b)]
+
+
+def _network(outputs: int, width: int) -> nn.Sequential:
+    layers = [nn.Linear(1, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, outputs)]
+    return nn.Sequential(*layers)
+
+
+class NiceLayer(nn.Module):
+    """Two additive couplings, one for each coordinate, and a scaling."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.shifts = nn.ModuleList(_network(1, width) for _ in range(2))
+        self.log_scales = nn.Parameter(torch.zeros(2))
+
+    def forward(self) -> list[Bijection]:
+        """The three maps."""
+        couplings = [additive_coupling((k,), 2, shift) for k, shift in enumerate(self.shifts)]
+        return [*couplings, rescaling(self.log_scales)]
+
+
+class RealNvpLayer(nn.Module):
+    """Two affine couplings, one for each coordinate."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conditioners = nn.ModuleList(_network(2, width) for _ in range(2))
+
+    def forward(self) -> list[Bijection]:
+        """The two maps."""
+        return [affine_coupling((k,), 2, _halves(network)) for k, network in enumerate(self.conditioners)]
+
+
+def _halves(network: nn.Module) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def conditioner(kept: Tensor) -> tuple[Tensor, Tensor]:
+        log_scales, shifts = network(kept).chunk(2, -1)
+        return log_scales, shifts
+
+    return conditioner
+
+
+def planar_flow(layers: int = 8) -> Flow:
+    """Planar maps one after another.
+
+    Args:
+        layers: how many, at least 1.
+
+    Raises:
+        TypeError, ValueError: for no such number.
+    """
+    arguments.at_least(1, layers=layers)
+    return Flow([PlanarLayer() for _ in range(layers)])
+
+
+def nice_flow(layers: int = 4, width: int = 32) -> Flow:
+    """NICE on the plane: in each layer two additive couplings and a scaling.
+
+    Args:
+        layers: how many, at least 1.
+        width: of the two hidden layers of every network.
+
+    Raises:
+        TypeError, ValueError: for no such numbers.
+    """
+    arguments.at_least(1, layers=layers, width=width)
+    return Flow([NiceLayer(width) for _ in range(layers)])
+
+
+def real_nvp_flow(layers: int = 4, width: int = 32) -> Flow:
+    """RealNVP on the plane: in each layer two affine couplings.
+
+    Args:
+        layers, width: as in `nice_flow`.
+
+    Raises:
+        TypeError, ValueError: for no such numbers.
+    """
+    arguments.at_least(1, layers=layers, width=width)
+    return Flow([RealNvpLayer(width) for _ in range(layers)])
+
+
+@dataclass(frozen=True)
+class BananaPosterior:
+    r"""The banana posterior from the sufficient statistics of its data, so that no sum over the data is repeated.
+
+    $\sum_i (y_i - d)^2 = n(\bar y - d)^2 + \sum_i (y_i - \bar y)^2$.
+
+    Args:
+        count: n. `mean`: $\bar y$. `scatter`: $\sum_i (y_i - \bar y)^2$.
+    """
+
+    count: int
+    mean: float
+    scatter: float
+
+    def log_joint(self, theta: Tensor) -> Tensor:
+        r"""$\log p(y, \theta)$ with all constants, `(*batch, 2)` -> `(*batch,)`."""
+        misfit = self.mean - theta[..., 0] - theta[..., 1].square()
+        squares = (self.count * misfit.square() + self.scatter) / 4 + theta.square().sum(-1)
+        return -(squares + self.count * math.log(8 * math.pi)) / 2 - math.log(2 * math.pi)
+
+    def score(self, theta: Tensor) -> Tensor:
+        r"""$\nabla\log p(y, \theta)$, `(*batch, 2)` -> `(*batch, 2)`."""
+        d = self.count * (self.mean - theta[..., 0] - theta[..., 1].square())
+        return torch.stack([d / 4, theta[..., 1] * d / 2], -1) - theta
+
+    def conditional(self, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Mean and variance of $\theta_1$ given $\theta_2$, and the log-density of $\theta_2$ up to a constant."""
+        return banana_conditional(second, second.new_full((self.count,), self.mean))
+
+    def sample(self, n: int, generator: torch.Generator, *, cells: int = 4000, reach: float = 5.0) -> Tensor:
+        r"""`(n, 2)` independent draws in double precision: $\theta_2$ by rejection, then $\theta_1$ from its normal law.
+
+        $\theta_2$ is proposed from a step function above its density: on each cell between nodes, among which are the
+        stationary points, the density is monotone, so that its larger end is its maximum. What lies beyond `reach` is
+        left out: less than $e^{-200}$ for a hundred data of mean 3/2.
+        """
+        turning = max(self.mean - 0.5 * (1 + 4 / self.count), 0.0) ** 0.5
+        nodes = torch.linspace(-reach, reach, cells, dtype=torch.float64)
+        nodes = torch.unique(torch.cat([nodes, nodes.new_tensor([-turning, 0.0, turning])]))
+        log_ends = self.conditional(nodes)[2]
+        log_tops, widths = torch.maximum(log_ends[1:], log_ends[:-1]), nodes.diff()
+        masses = widths * (log_tops - log_tops.max()).exp()
+        kept, wanted = torch.empty(0, dtype=torch.float64), n
+        while wanted > 0:
+            cell = torch.multinomial(masses, wanted, replacement=True, generator=generator)
+            u, v = torch.rand(2, wanted, generator=generator, dtype=torch.float64)
+            place = nodes[cell] + u * widths[cell]
+            kept = torch.cat([kept, place[v.log() < self.conditional(place)[2] - log_tops[cell]]])
+            wanted = n - len(kept)
+        mean, variance, _ = self.conditional(kept)
+        noise = torch.randn(n, generator=generator, dtype=torch.float64)
+        return torch.stack([mean + variance.sqrt() * noise, kept], -1)
