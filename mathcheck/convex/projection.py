@@ -152,6 +152,12 @@ def _pairs(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor,
     )
 
 
+def _pairs_in_and_out(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
+    """Pairs of any points, and pairs of the set, whose projections differ."""
+    pairs = _pairs(p, dtype)
+    return st.one_of(pairs, pairs.map(lambda pair: (p.onto.member(pair[0]), p.onto.member(pair[1]))))
+
+
 def _single(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
     return points(p, dtype).map(lambda y: (y,))
 
@@ -242,7 +248,7 @@ def nearest(p: Projection, y: Tensor, other: Tensor) -> Iterator[Residual]:
     yield from _not_positive(p, lambda y, v, z: (y - v) * (z - v), [y, value, z], size, "<y - P(y), z - P(y)>")
 
 
-@law(given=_pairs, mutants=slips.DOUBLED | slips.ARGUMENT | slips.REFLECTED)
+@law(given=_pairs_in_and_out, mutants=slips.DOUBLED | slips.ARGUMENT | slips.REFLECTED)
 def non_expansive(p: Projection, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""It is firmly non-expansive.
 

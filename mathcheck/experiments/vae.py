@@ -146,9 +146,9 @@ def _grid(lab: Lab, model: VAE) -> None:
     up, across = torch.meshgrid(levels.flip(0), levels, indexing="ij")
     probabilities = model.logits(torch.stack([across, up], -1).flatten(0, 1)).sigmoid()
     with lab.plot("grid", width=6.5, height=6.5) as axes:
-        page = sheet(probabilities, side, gap=0).numpy()
+        page = sheet(probabilities, side).numpy()
         axes.imshow(page, cmap="gray_r", vmin=0, vmax=1)
-        step = page.shape[0] / side
+        step = (page.shape[0] + 1) / side
         shown = (0, 2, 5, 8, 11, 14, 17, 19)
         axes.set_xticks([step * (k + 0.5) for k in shown], [f"{float(levels[k]):.2f}" for k in shown])
         axes.set_yticks([step * (side - k - 0.5) for k in shown], [f"{float(levels[k]):.2f}" for k in shown])

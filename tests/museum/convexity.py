@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mathcheck import Projection, check_projection
 from mathcheck.convex.projection import ConvexSet
-from museum.exhibit import Exhibit
+from museum.exhibit import THOROUGH, Exhibit
 
 
 def violation(x: Tensor) -> Tensor:
@@ -35,14 +35,16 @@ def clip_and_divide(y: Tensor) -> Tensor:
     return clipped / clipped.sum(-1, keepdim=True).clamp(min=1e-12)
 
 
-RIGHT = Projection(project, SIMPLEX)
+RIGHT = Projection(project, SIMPLEX, reach=3.0)
 EXHIBITS = [
     Exhibit(
         "a projection on the simplex that clips and renormalises", check_projection,
-        Projection(clip_and_divide, SIMPLEX), RIGHT, named="one number is subtracted from all coordinates",
+        Projection(clip_and_divide, SIMPLEX, reach=3.0), RIGHT, named="one number is subtracted from all coordinates",
+        settings=THOROUGH,
     ),
     Exhibit(
         "a projection on the simplex that only clips", check_projection,
-        Projection(lambda y: y.clamp(0, 1), SIMPLEX), RIGHT, named="one number is subtracted from all coordinates",
+        Projection(lambda y: y.clamp(0, 1), SIMPLEX, reach=3.0), RIGHT, named="one number is subtracted from all coordinates",
+        settings=THOROUGH,
     ),
 ]  # fmt: skip

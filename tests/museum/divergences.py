@@ -6,13 +6,17 @@ import math
 
 from torch import Tensor
 
-from mathcheck import check_divergence, normals
+from mathcheck import Settings, check_divergence, normals
 from mathcheck.divergence.divergence import Divergence
 from museum.exhibit import Exhibit
 
 # The textbook formula cancels where the arguments are nearly equal, and overflows for extreme spreads.
 APART = normals(near_equal=False, reach=20)
 LOG_STD = normals("log_std", near_equal=False, reach=20)
+
+
+# The certified integral takes its time.
+FEW = Settings(examples=12, shrink=False)
 
 
 def terms(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
@@ -43,34 +47,34 @@ RIGHT_LOG_STD = Divergence(kl_log_std, LOG_STD)
 EXHIBITS = [
     Exhibit(
         "a KL summed over the batch", check_divergence, Divergence(lambda *x: terms(*x).sum(), APART), RIGHT,
-        named="the rows of a batch are kept apart",
+        named="the rows of a batch are kept apart", settings=FEW,
     ),
     Exhibit(
         "a KL that takes log sigma for log sigma^2", check_divergence, Divergence(kl, LOG_STD), RIGHT_LOG_STD,
-        named="it takes variances for standard deviations",
+        named="it takes variances for standard deviations", settings=FEW,
     ),
     Exhibit(
         "a KL that takes log sigma^2 for log sigma", check_divergence, Divergence(kl_log_std, APART), RIGHT,
-        named="it takes standard deviations for variances",
+        named="it takes standard deviations for variances", settings=FEW,
     ),
     Exhibit(
         "a KL without -d/2", check_divergence, Divergence(without_half_the_dimension, APART), RIGHT,
-        named="n/2 is subtracted",
+        named="n/2 is subtracted", settings=FEW,
     ),
     Exhibit(
         "the KL of p to q for that of q to p", check_divergence, Divergence(lambda a, b, c, d: kl(c, d, a, b), APART), RIGHT,
-        named="the arguments are swapped",
+        named="the arguments are swapped", settings=FEW,
     ),
     Exhibit(
         "a KL in bits", check_divergence, Divergence(lambda *x: kl(*x) / math.log(2), APART), RIGHT,
-        named="from bits to nats",
+        named="from bits to nats", settings=FEW,
     ),
     Exhibit(
         "a KL averaged over the latent dimensions", check_divergence, Divergence(lambda *x: terms(*x).mean(-1), APART),
-        RIGHT, named="a sum for a mean",
+        RIGHT, named="a sum for a mean", settings=FEW,
     ),
     Exhibit(
         "a KL to a prior that is detached", check_divergence, Divergence(detached_prior, APART), RIGHT,
-        named="gradients flow to every argument",
+        named="gradients flow to every argument", settings=FEW,
     ),
 ]  # fmt: skip
