@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import mathcheck
-from mathcheck.commands import experiment_command, pages_command, self_test_command
+from mathcheck.commands import bench_command, experiment_command, pages_command, self_test_command
 from mathcheck.selection import with_words
 from mathcheck.target import TargetError, load
 from mathcheck.usage import INTERNAL, INTERRUPTED, USAGE, Usage, check_device, check_files, cores
@@ -280,5 +280,5 @@ def show_command(name: str) -> int:
     return 0
 
 
-for command in (self_test_command, experiment_command, pages_command):
+for command in (self_test_command, experiment_command, bench_command, pages_command):
     main.add_command(command)

@@ -24,6 +24,7 @@ LAYERS = [
     ["markov"],
     ["models"],
     ["arrays", "catalogue", "proofs", "adapters", "experiments"],
+    ["bench"],
     ["run", "target", "selection"],
     ["self_test"],
     ["report"],

@@ -1,0 +1,142 @@
+"""What was timed, as tables for a terminal and for the README, as JSON, and as plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Kernel
+from mathcheck.bench.measure import Machine, Measurement, Timing, exponent
+from mathcheck.report.terminal import console, draw, short
+
+SCHEMA = "mathcheck-bench/1"
+
+
+def _seconds(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def _bytes(number: int | None) -> str:
+    if number is None:
+        return ""
+    for unit, size in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} B"
+
+
+def _times(ratio: float | None) -> str:
+    """A ratio as one reads it: 0.71, 2.2, 31."""
+    return "" if ratio is None else f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def size_text(m: Measurement) -> str:
+    """The size in words, e.g. "rows 4096, n 512"."""
+    return ", ".join(f"{name} {value:,}" for name, value in m.size.items())
+
+
+def best_peer(m: Measurement) -> Timing | None:
+    """The fastest contender whose result is right and that is neither ours nor the plain code."""
+    rivals = [t for t in m.timings if not t.name.startswith(OURS) and t.name != PLAIN and t.error <= 1]
+    return min(rivals, key=lambda t: t.seconds, default=None)
+
+
+def show(m: Measurement) -> None:
+    """Prints one measurement, fastest first."""
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in ("", "times plain", "time", "of the floor", "error / bound", "peak", "first call"):
+        grid.add_column(name, justify="left" if not name else "right")
+    for t in sorted(m.timings, key=lambda t: t.seconds):
+        spread = f" [{_times(t.ratios[0])}, {_times(t.ratios[1])}]" if t.ratios else ""
+        wrong = Text("WRONG", "red") if not t.error <= 1 else Text(short(t.error))
+        grid.add_row(Text(t.name, "bold" if t.name.startswith(OURS) else ""), _times(t.ratio) + spread,
+                     _seconds(t.seconds), f"{100 * m.floor / t.seconds:.0f} %", wrong, _bytes(t.peak),
+                     _seconds(t.first))  # fmt: skip
+    for name, reason in m.failures.items():
+        grid.add_row(Text(name), Text("failed: " + reason, "yellow", overflow="fold"))
+    title = f"{m.title}   {size_text(m)}, {m.dtype.removeprefix('torch.')}"
+    draw(console(), Text(title, "bold"), grid, Text())
+
+
+def show_exponents(kernel: Kernel, measurements: Sequence[Measurement]) -> None:
+    """Prints how time grows with the work, for us and for the best peer."""
+    slopes = {name: exponent(measurements, kernel, name) for name in _growing(measurements)}
+    said = ", ".join(f"{name} {slope:.2f}" for name, slope in slopes.items() if slope is not None)
+    if said:
+        draw(console(), Text(f"time grows as work to the power of: {said}", "dim"), Text())
+
+
+def _growing(measurements: Sequence[Measurement]) -> list[str]:
+    rival = best_peer(measurements[-1])
+    return [OURS, *([rival.name] if rival else [])]
+
+
+def as_json(machine: Machine, device: str, measurements: Sequence[Measurement], kernels: Mapping[str, Kernel]) -> str:
+    """The results as the text of a JSON file."""
+    exponents = {
+        name: {who: exponent(own, kernels[name], who) for who in _growing(own)}
+        for name in dict.fromkeys(m.kernel for m in measurements)
+        for own in [[m for m in measurements if m.kernel == name]]
+    }
+    content = {"schema": SCHEMA, "device": device, "machine": dataclasses.asdict(machine), "exponents": exponents,
+               "measurements": [dataclasses.asdict(m) for m in measurements]}  # fmt: skip
+    return json.dumps(content, indent=1) + "\n"
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
+    """A file of results.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ValueError(f"{path} is no file of benchmark results ({SCHEMA})")
+    found = [Measurement(**{**m, "timings": tuple(Timing(**t) for t in m["timings"])}) for m in content["measurements"]]
+    return content, found
+
+
+def markdown(content: Mapping[str, Any], measurements: Sequence[Measurement]) -> str:
+    """The README's table: each kernel at its largest size."""
+    lines = [
+        "| kernel | size | mathcheck | compiled | best peer | of the floor | grows as | peak memory, peer's |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in dict.fromkeys(m.kernel for m in measurements):
+        m = [m for m in measurements if m.kernel == name][-1]
+        ours, rival, compiled = m.of(OURS), best_peer(m), m.of(COMPILED)
+        if ours is None:
+            continue
+        spread = f"{_ratio(ours)}"
+        slope = content["exponents"].get(name, {}).get(OURS)
+        memory = f"{_bytes(ours.peak)}, {_bytes(rival.peak)}" if rival else _bytes(ours.peak)
+        lines.append(
+            f"| {m.title} | {size_text(m)} | {spread} | {_ratio(compiled)} | "
+            f"{f'{_ratio(rival)} {rival.name}' if rival else ''} | {100 * m.floor / ours.seconds:.0f} % | "
+            f"{f'work^{slope:.2f}' if slope is not None else ''} | {memory.strip(', ')} |"
+        )
+    machine = content["machine"]
+    lines.append(
+        f"\nTimes as fast as the plain code in the same rounds, median [quartiles], after each result was verified; "
+        f"{machine['device']}, threads {machine['threads']}, torch {machine['torch']}; copies at "
+        f"{machine['copy'] / 1e9:.1f} GB/s, products at {machine['product']['torch.float32'] / 1e9:.0f} Gflop/s in single "
+        f"precision. The floor is the time of the kernel's own traffic or products at those speeds."
+    )
+    return "\n".join(lines)
+
+
+def _ratio(t: Timing | None) -> str:
+    if t is None or t.ratio is None or t.ratios is None:
+        return ""
+    if not t.error <= 1:
+        return "wrong"
+    return f"{_times(t.ratio)} [{_times(t.ratios[0])}, {_times(t.ratios[1])}]"
