@@ -168,7 +168,7 @@ def _plot_images(lab: Lab, images: Images, model: Autoencoder, found: Rates) -> 
             with torch.no_grad():
                 back = model(some.to(lab.device)).cpu()
             shown[: len(some)], shown[columns : columns + len(some)] = some, back
-            axes.imshow(sheet(shown, columns).numpy(), cmap="gray_r", vmin=0, vmax=1)
+            axes.imshow(sheet(shown, columns), cmap="gray_r", vmin=0, vmax=1)
             axes.set_title(f"{title}: {len(group)}", fontsize=10)
             axes.axis("off")
         figure = grid[0, 0].get_figure()

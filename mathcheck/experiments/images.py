@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -25,7 +27,7 @@ def batches(images: Tensor, size: int, updates: int, generator: torch.Generator)
         yield images.index_select(0, left.pop(0))
 
 
-def sheet(images: Tensor, columns: int, gap: int = 1) -> Tensor:
+def sheet(images: Tensor, columns: int, gap: int = 1) -> NDArray[np.float32]:
     """Square images side by side, row after row, with white lines between them.
 
     Args:
@@ -34,11 +36,11 @@ def sheet(images: Tensor, columns: int, gap: int = 1) -> Tensor:
         gap: width of the lines, in pixels.
 
     Returns:
-        `(height, width)` on the CPU, to be drawn with the colour map "gray_r".
+        `(height, width)`, to be drawn with the colour map "gray_r".
     """
     side = round(images.shape[1] ** 0.5)
     rows = -(-len(images) // columns)
     page = torch.zeros(rows, columns, side + gap, side + gap)
     page.flatten(0, 1)[: len(images), :side, :side] = images.detach().cpu().reshape(-1, side, side)
     height, width = rows * (side + gap), columns * (side + gap)
-    return page.transpose(1, 2).reshape(height, width)[: height - gap, : width - gap]
+    return np.asarray(page.transpose(1, 2).reshape(height, width)[: height - gap, : width - gap].numpy())

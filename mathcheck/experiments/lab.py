@@ -196,7 +196,7 @@ class Lab:
 
         Raises:
             Diverged: if an epoch returns a value that is not finite.
-            ValueError: if the folder holds a checkpoint of a run with another setting.
+            ValueError: if the folder holds a checkpoint of a run with another setting, or one that is damaged.
         """
         path = self.setting.out / "checkpoints" / f"{name}.pt"
         key = json.dumps({"experiment": self.name, "seed": self.setting.seed, "size": self.setting.size,
@@ -220,12 +220,37 @@ class Lab:
     ) -> list[dict[str, float]]:
         if not path.is_file():
             return []
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["key"] != key:
-            raise ValueError(f"out must be a folder of this run alone: {path} is of {state['key']}, expected {key}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        return list(state["history"])
+        advice = "delete it to train from the start, or choose another folder"
+        try:
+            # What a damaged file raises depends on where the damage is; none of it is an error of this program.
+            state = dict(torch.load(path, map_location=self.device, weights_only=True))
+            found, history = state["key"], list(state["history"])
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{path} is damaged or no checkpoint of an experiment ({reason}); {advice}") from error
+        if found != key:
+            raise ValueError(f"out must be a folder of this run alone: {path} is of {found}, expected {key}")
+        try:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{path} is of another model ({reason}); {advice}") from error
+        return history
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread inside: figures do not depend on the number of cores, and small models gain nothing by more.
+
+    On a machine with other work to do, two threads that wait for each other took ten times as long as one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _listed(values: Mapping[str, float]) -> str:
@@ -274,14 +299,15 @@ def perform(
 
     Raises:
         Diverged: if training came to a value that is not finite.
-        ValueError: if the data are broken, or the folder holds another run.
+        ValueError: if the data or a checkpoint are broken, or the folder holds another run.
     """
     setting.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(experiment.name, setting, tell)
     config = {**asdict(setting), "out": str(setting.out), "data": str(setting.data) if setting.data else None,
               "experiment": experiment.name, "torch": str(torch.__version__)}  # fmt: skip
     _write(lab, "config.json", config)
-    experiment.run(lab)
+    with _one_thread():
+        experiment.run(lab)
     figures = [{**asdict(figure), "agreement": figure.agreement} for figure in lab.figures]
     _write(lab, "metrics.json", {"experiment": experiment.name, "title": experiment.title, "seed": setting.seed,
                                  "size": setting.size, "figures": figures})  # fmt: skip

@@ -117,7 +117,7 @@ def _digits(lab: Lab, model: VAE, test: Tensor) -> None:
               "the pixels' probabilities for them": probabilities}  # fmt: skip
     with lab.plot("samples", columns=3, width=10.5, height=3.8) as row:
         for axes, (title, images) in zip(row, panels.items(), strict=True):
-            axes.imshow(sheet(images, 10).numpy(), cmap="gray_r", vmin=0, vmax=1)
+            axes.imshow(sheet(images, 10), cmap="gray_r", vmin=0, vmax=1)
             axes.set_title(title, fontsize=10)
             axes.axis("off")
 
@@ -146,7 +146,7 @@ def _grid(lab: Lab, model: VAE) -> None:
     up, across = torch.meshgrid(levels.flip(0), levels, indexing="ij")
     probabilities = model.logits(torch.stack([across, up], -1).flatten(0, 1)).sigmoid()
     with lab.plot("grid", width=6.5, height=6.5) as axes:
-        page = sheet(probabilities, side).numpy()
+        page = sheet(probabilities, side)
         axes.imshow(page, cmap="gray_r", vmin=0, vmax=1)
         step = (page.shape[0] + 1) / side
         shown = (0, 2, 5, 8, 11, 14, 17, 19)

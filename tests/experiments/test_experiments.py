@@ -15,6 +15,8 @@ from mathcheck.experiments import lab
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 EXPERIMENTS = lab.catalogue()
+# Of NumPy's, where a tensor is plotted that should have been turned into an array.
+pytestmark = pytest.mark.filterwarnings("error::DeprecationWarning")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -65,6 +67,15 @@ def test_the_command_shows_figures_and_files(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "2.38838e-06" in result.stdout
     assert f"{tmp_path / 'estimate.png'}" in result.stdout
+
+
+def test_a_damaged_checkpoint_is_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "flow.pt"
+    path.parent.mkdir()
+    path.write_bytes(b"PK\x03\x04")
+    result = CliRunner().invoke(main, ["experiment", "mixture_flow", "--quick", "--out", str(tmp_path)])
+    assert result.exit_code == 4
+    assert result.stderr.startswith(f"mathcheck: {path} is damaged or no checkpoint of an experiment")
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

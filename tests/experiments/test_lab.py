@@ -169,7 +169,63 @@ def test_a_checkpoint_is_loaded_as_weights_only(tmp_path: Path) -> None:
     torch.save({"key": Evil()}, tmp_path / "checkpoints" / "net.pt")
     lab = a_lab(tmp_path)
     model, optimizer, epoch = regression(lab)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(
+        ValueError, match=r"net\.pt is damaged or no checkpoint .*Weights only load failed.*; delete it"
+    ):
+        lab.fit("net", model, optimizer, EPOCHS, epoch)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwritten(path: Path) -> None:
+    path.write_text("no checkpoint")
+
+
+def changed(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[100:200] = bytes(100)
+    path.write_bytes(raw)
+
+
+def of_something_else(path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, path)
+
+
+def no_dictionary(path: Path) -> None:
+    torch.save(torch.zeros(3), path)
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, overwritten, changed, of_something_else, no_dictionary])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    lab = a_lab(tmp_path)
+    model, optimizer, epoch = regression(lab)
+    lab.fit("net", model, optimizer, EPOCHS, epoch)
+    path = tmp_path / "checkpoints" / "net.pt"
+    damage(path)
+    model, optimizer, epoch = regression(a_lab(tmp_path), stop=interrupting((0, 0), AssertionError("trained on it")))
+    with pytest.raises(ValueError, match=rf"{path} is damaged or no checkpoint of an experiment \(.+\); delete it"):
+        a_lab(tmp_path).fit("net", model, optimizer, EPOCHS, epoch)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    lab = a_lab(tmp_path)
+    model, optimizer, epoch = regression(lab)
+    lab.fit("net", model, optimizer, EPOCHS, epoch)
+    other = nn.Linear(2, 1)
+    moments = torch.optim.Adam(other.parameters(), 0.05)
+    path = tmp_path / "checkpoints" / "net.pt"
+    with pytest.raises(ValueError, match=rf"{path} is of another model \(.+\); delete it to train from the start"):
+        lab.fit("net", other, moments, EPOCHS, epoch)
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "optimizer": {}}, path)
+    model, optimizer, epoch = regression(lab)
+    with pytest.raises(ValueError, match=rf"{path} is of another model"):
         lab.fit("net", model, optimizer, EPOCHS, epoch)
 
 
@@ -239,6 +295,17 @@ def test_a_run_writes_its_figures_and_its_setting(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "new" / "out" / "config.json").read_text())
     assert (config["seed"], config["data"], config["torch"]) == (3, None, torch.__version__)
     assert [path.name for path in done.files] == ["config.json", "metrics.json"]
+
+
+def test_a_run_has_one_thread_and_gives_the_others_back(tmp_path: Path) -> None:
+    inside, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        perform(Experiment("toy", "A toy", lambda lab: inside.append(torch.get_num_threads())), Setting(tmp_path))
+        assert inside == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_every_experiment_has_a_name_and_a_title() -> None:
