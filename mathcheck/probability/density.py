@@ -311,14 +311,19 @@ def cdf_is_the_mass_below(d: Density, x: Tensor) -> Iterator[Residual]:
 def rows_are_independent(d: Density, x: Tensor) -> Iterator[Residual]:
     r"""Every row of a batch is judged alone: $\log p(x)_b = \log p(x_b)$ for every row b.
 
-    Error bound: 8 roundings of $1 + \lvert\log p\rvert$ for the order of a sum, and what $\log p$ changes over one
-    rounding of x.
+    Error bound: 8 roundings of $1 + \lvert\log p\rvert$ for the order of a sum, and for each of the two values
+    twice the most that $\log p$ changes over up to eight roundings of x: as rough are the values where large terms cancel.
     """
     value = d.log_prob(x)
     events = x.reshape(-1, *d.event_shape)
-    alone = torch.stack([_row(d, e) for e in events]).reshape(x.shape[: x.ndim - len(d.event_shape)])
-    moved = torch.stack([_row(d, torch.nextafter(e, torch.full_like(e, _middle(d)))) for e in events])
-    radius = (moved.reshape(alone.shape).double() - alone.double()).abs()
+    alone = torch.stack([_row(d, e) for e in events])
+    radius, moved = torch.zeros_like(alone, dtype=torch.float64), events
+    for _ in range(8):
+        moved = torch.nextafter(moved, torch.full_like(moved, _middle(d)))
+        change = torch.stack([_row(d, e) for e in moved]).double() - alone.double()
+        radius = torch.maximum(radius, 4 * change.abs())
+    shape = x.shape[: x.ndim - len(d.event_shape)]
+    alone, radius = alone.reshape(shape), radius.reshape(shape)
     expected = Ball(alone, torch.where(radius.isnan(), math.inf, radius), kind=Kind.NUMERICAL, source="the row alone")
     yield close(value, expected, scale=1 + alone.double().abs().cpu(), what="log p of a row in its batch")
 
