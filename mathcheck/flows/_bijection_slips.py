@@ -140,6 +140,28 @@ def negated_inverse(b: Bijection) -> Bijection:
     return replace(b, inverse_log_abs_det_jacobian=lambda y: -function(y))
 
 
+def _in_one_pass(change: Callable[[Bijection, Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]) -> Slip:
+    """The slip that puts `change(bijection, x, pair)` in place of what one pass returns, forward or else inverse."""
+
+    def slip(b: Bijection) -> Bijection:
+        both = b.forward_and_log_det
+        if both is None:
+            raise NotImplementedError("the bijection has no forward_and_log_det")
+        return replace(b, forward_and_log_det=lambda x: change(b, x, both(x)))
+
+    return slip
+
+
+def negated_in_one_pass(b: Bijection) -> Bijection:
+    """One pass returns the log-determinant with the other sign."""
+    if b.volume_preserving:
+        raise NotImplementedError("the negative of zero")
+    return _in_one_pass(lambda b, x, pair: (pair[0], -pair[1]))(b)
+
+
+twice_in_one_pass = _in_one_pass(lambda b, x, pair: (b.forward(pair[0]), pair[1]))
+
+
 def _near_zero(b: Bijection) -> Bijection:
     if b.points is not None or b.domain.reach <= 1 or not (b.domain.lower < 1 and b.domain.upper > -1):
         raise NotImplementedError("no points of the domain lie there alone")

@@ -20,6 +20,7 @@ from mathcheck.residual import Ball, Kind, Residual, Undecided, close, exactly
 from mathcheck.strategies import Interval
 
 Map = Callable[[Tensor], Tensor]
+Pair = Callable[[Tensor], tuple[Tensor, Tensor]]
 Points = Callable[[tuple[int, ...], torch.dtype], st.SearchStrategy[Tensor]]
 
 
@@ -44,6 +45,8 @@ class Bijection:
         volume_preserving: states that every log-determinant is zero by design.
         inverse_error: promised $\lvert x - f^{-1}(f(x))\rvert$, added to the rounding bound; for iterative inverses.
         dtype: that the functions take, if only one.
+        forward_and_log_det: what `forward` and `log_abs_det_jacobian` return, where both cost little more than one.
+        inverse_and_log_det: what `inverse` and `inverse_log_abs_det_jacobian` return, likewise.
     """
 
     forward: Map
@@ -59,6 +62,8 @@ class Bijection:
     volume_preserving: bool = False
     inverse_error: float = 0.0
     dtype: torch.dtype | None = None
+    forward_and_log_det: Pair | None = None
+    inverse_and_log_det: Pair | None = None
 
 
 def _draw(b: Bijection, dtype: torch.dtype, several: bool = False) -> st.SearchStrategy[Tensor]:
@@ -329,6 +334,37 @@ def shape_and_dtype_are_those_of_the_point(b: Bijection, x: Tensor) -> Iterator[
         back = b.inverse(y)
         yield exactly(tuple(back.shape), tuple(x.shape), kind=Kind.NUMERICAL, what="the shape of f^-1(f(x))")
         yield exactly(back.dtype, x.dtype, kind=Kind.NUMERICAL, what="the dtype of f^-1(f(x))")
+
+
+@claim(
+    given=_draw,
+    mutants={
+        "in one pass the log-determinant is that of the inverse": slips.negated_in_one_pass,
+        "in one pass the value is that of the map twice": slips.twice_in_one_pass,
+    },
+    examples=30,
+)
+def one_pass_is_two(b: Bijection, x: Tensor) -> Iterator[Residual]:
+    r"""One pass gives what two give: $(f(x), \log\lvert\det J_f(x)\rvert)$, and as much of the inverse at f(x).
+
+    Error bound: 8 roundings of the largest of 1, |x|, |f(x)| and the log-determinant in a row, as sums may be taken in
+    another order; what one pass says of the inverse is held to the bounds of `inverse_undoes_forward` and
+    `inverse_log_det_is_the_negative`.
+    """
+    if b.forward_and_log_det is None and b.inverse_and_log_det is None:
+        raise NotImplementedError("nothing is computed in one pass")
+    if b.forward_and_log_det is not None:
+        expected = b.forward(x), slips.need(b.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+        sizes = [t.detach().double().cpu().abs().reshape((*expected[1].shape, -1)).amax(-1) for t in (x, *expected)]
+        size = torch.stack(sizes).amax(0).clamp(min=1.0)
+        for value, two, what in zip(b.forward_and_log_det(x), expected, ("f(x)", "log|det J|"), strict=True):
+            scale = size.reshape(size.shape + (1,) * (two.ndim - size.ndim)).expand(two.shape)
+            yield close(value, two, ulps=8, scale=scale, what=f"{what} in one pass")
+    if b.inverse_and_log_det is not None:
+        both = b.inverse_and_log_det
+        parts = replace(b, inverse=lambda y: both(y)[0], inverse_log_abs_det_jacobian=lambda y: both(y)[1])
+        yield from inverse_undoes_forward.check(parts, x)
+        yield from inverse_log_det_is_the_negative.check(parts, x)
 
 
 def check_bijection(

@@ -26,28 +26,52 @@ from mathcheck.strategies import BATCH_SHAPES, Interval
 Conditioner = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def _indices(kept: Sequence[int], n: int) -> tuple[Tensor, Tensor]:
+Index = slice | Tensor
+
+
+def _index(places: list[int]) -> Index:
+    """Evenly spaced places, such as a half or every other one, as a slice, which makes a view; others to be gathered."""
+    step = places[1] - places[0] if len(places) > 1 else 1
+    even = step > 0 and places == list(range(places[0], places[-1] + 1, step))
+    return slice(places[0], places[-1] + 1, step) if even else torch.tensor(places)
+
+
+def _indices(kept: Sequence[int], n: int) -> tuple[Index, Index]:
     arguments.sequences(int, kept=kept)
     arguments.at_least(2, n=n)
     chosen = list(kept)
-    if len(set(chosen)) != len(chosen) or any(i < 0 or i >= n for i in chosen) or not 0 < len(chosen) < n:
+    inside = set(chosen)
+    if len(inside) != len(chosen) or any(i < 0 or i >= n for i in chosen) or not 0 < len(chosen) < n:
         raise ValueError(f"kept must be a non-empty proper subset of 0, ..., {n - 1}, got {chosen}")
-    rest = [i for i in range(n) if i not in set(chosen)]
-    return torch.tensor(chosen), torch.tensor(rest)
+    return _index(chosen), _index([i for i in range(n) if i not in inside])
+
+
+def _part(x: Tensor, index: Index) -> Tensor:
+    return x[..., index] if isinstance(index, slice) else x.index_select(-1, index.to(x.device))
+
+
+def _put(x: Tensor, index: Index, values: Tensor) -> Tensor:
+    if not isinstance(index, slice):
+        return x.index_copy(-1, index.to(x.device), values)
+    y = x.clone()
+    y[..., index] = values
+    return y
 
 
 def affine_coupling(kept: Sequence[int], n: int, conditioner: Conditioner) -> Bijection:
     r"""$y_\Omega = x_\Omega$, $y_{\Omega^c} = e^{s}\odot x_{\Omega^c} + t$ with $(s, t)$ = `conditioner`$(x_\Omega)$.
 
     The inverse needs no inverse of the conditioner: $x_{\Omega^c} = e^{-s}\odot(y_{\Omega^c} - t)$ with the same s and
-    t, since $y_\Omega = x_\Omega$. $\log\lvert\det J\rvert = \sum_i s_i$.
+    t, since $y_\Omega = x_\Omega$. $\log\lvert\det J\rvert = \sum_i s_i$. `forward_and_log_det` and `inverse_and_log_det`
+    call the conditioner, which is nearly all of the work, once.
 
     Args:
         kept: the index set $\Omega$, a non-empty proper subset of 0, ..., n-1, in any order; the conditioner sees the
-            coordinates in that order.
+            coordinates in that order. Evenly spaced ones in rising order are not copied.
         n: number of coordinates, at least 2.
         conditioner: `(*batch, len(kept))` -> the log-scales s and the shifts t, each `(*batch, n - len(kept))`, for the
-            other coordinates in increasing order. Any function; it is never inverted.
+            other coordinates in increasing order. Any function that leaves what it is given as it is; it is never
+            inverted.
 
     Returns:
         The bijection of `(*batch, n)`.
@@ -61,34 +85,33 @@ def affine_coupling(kept: Sequence[int], n: int, conditioner: Conditioner) -> Bi
     chosen, rest = _indices(kept, n)
     arguments.functions(conditioner=conditioner)
 
-    def parts(x: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    def conditioned(x: Tensor, name: str) -> tuple[Tensor, Tensor]:
         arguments.events((n,), **{name: x})
-        s, t = conditioner(x[..., chosen.to(x.device)])
-        expected = (*x.shape[:-1], len(rest))
+        s, t = conditioner(_part(x, chosen))
+        expected = (*x.shape[:-1], n - len(kept))
         for label, value in (("log-scales", s), ("shifts", t)):
             if tuple(value.shape) != expected:
                 raise ValueError(f"conditioner gave {label} of shape {tuple(value.shape)}, expected {expected}")
-        return x[..., rest.to(x.device)], s, t
+        return s, t
 
-    def put(x: Tensor, values: Tensor) -> Tensor:
-        return x.index_copy(-1, rest.to(x.device), values)
+    def forward_and_log_det(x: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = conditioned(x, "x")
+        return _put(x, rest, torch.addcmul(t, _part(x, rest), s.exp())), s.sum(-1)
 
-    def forward(x: Tensor) -> Tensor:
-        moved, s, t = parts(x, "x")
-        return put(x, moved * s.exp() + t)
+    def inverse_and_log_det(y: Tensor) -> tuple[Tensor, Tensor]:
+        s, t = conditioned(y, "y")
+        return _put(y, rest, (_part(y, rest) - t) * (-s).exp()), -s.sum(-1)
 
-    def inverse(y: Tensor) -> Tensor:
-        moved, s, t = parts(y, "y")
-        return put(y, (moved - t) * (-s).exp())
-
-    def log_abs_det_jacobian(x: Tensor) -> Tensor:
-        return parts(x, "x")[1].sum(-1)
-
-    def inverse_log_abs_det_jacobian(y: Tensor) -> Tensor:
-        return -parts(y, "y")[1].sum(-1)
-
-    return Bijection(forward, inverse, log_abs_det_jacobian, (n,), inverse_log_abs_det_jacobian,
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return Bijection(
+        lambda x: forward_and_log_det(x)[0],
+        lambda y: inverse_and_log_det(y)[0],
+        lambda x: conditioned(x, "x")[0].sum(-1),
+        (n,),
+        lambda y: -conditioned(y, "y")[0].sum(-1),
+        batch_shapes=BATCH_SHAPES,
+        forward_and_log_det=forward_and_log_det,
+        inverse_and_log_det=inverse_and_log_det,
+    )
 
 
 def additive_coupling(kept: Sequence[int], n: int, shift: Callable[[Tensor], Tensor]) -> Bijection:
@@ -96,7 +119,7 @@ def additive_coupling(kept: Sequence[int], n: int, shift: Callable[[Tensor], Ten
 
     Args:
         kept, n: as in `affine_coupling`.
-        shift: `(*batch, len(kept))` -> `(*batch, n - len(kept))`.
+        shift: `(*batch, len(kept))` -> `(*batch, n - len(kept))`, as the conditioner there.
 
     Returns:
         The bijection of `(*batch, n)`, whose log-determinant is exactly 0.
@@ -112,17 +135,26 @@ def additive_coupling(kept: Sequence[int], n: int, shift: Callable[[Tensor], Ten
 
     def shifted(x: Tensor, sign: int, name: str) -> Tensor:
         arguments.events((n,), **{name: x})
-        t = shift(x[..., chosen.to(x.device)])
-        if tuple(t.shape) != (*x.shape[:-1], len(rest)):
-            raise ValueError(f"shift gave shape {tuple(t.shape)}, expected {(*x.shape[:-1], len(rest))}")
-        return x.index_copy(-1, rest.to(x.device), x[..., rest.to(x.device)] + sign * t)
+        t = shift(_part(x, chosen))
+        if tuple(t.shape) != (*x.shape[:-1], n - len(kept)):
+            raise ValueError(f"shift gave shape {tuple(t.shape)}, expected {(*x.shape[:-1], n - len(kept))}")
+        return _put(x, rest, torch.add(_part(x, rest), t, alpha=sign))
 
     def zero(x: Tensor) -> Tensor:
         arguments.events((n,), x=x)
         return torch.zeros_like(x[..., 0])
 
-    return Bijection(lambda x: shifted(x, 1, "x"), lambda y: shifted(y, -1, "y"), zero, (n,), zero,
-                     batch_shapes=BATCH_SHAPES, volume_preserving=True)  # fmt: skip
+    return Bijection(
+        lambda x: shifted(x, 1, "x"),
+        lambda y: shifted(y, -1, "y"),
+        zero,
+        (n,),
+        zero,
+        batch_shapes=BATCH_SHAPES,
+        volume_preserving=True,
+        forward_and_log_det=lambda x: (shifted(x, 1, "x"), zero(x)),
+        inverse_and_log_det=lambda y: (shifted(y, -1, "y"), zero(y)),
+    )
 
 
 def example_conditioner(inputs: int, outputs: int, seed: int = 0) -> Conditioner:

@@ -33,8 +33,12 @@ def push_forward(parts: Iterable[Bijection], x: Tensor) -> tuple[Tensor, Tensor]
     """
     total = torch.zeros_like(x[..., 0])
     for part in parts:
-        total = total + _function(part.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
-        x = part.forward(x)
+        if part.forward_and_log_det is not None:
+            x, log_det = part.forward_and_log_det(x)
+        else:
+            log_det = _function(part.log_abs_det_jacobian, "log_abs_det_jacobian")(x)
+            x = part.forward(x)
+        total = total + log_det
     return x, total
 
 
@@ -53,8 +57,12 @@ def pull_back(parts: Sequence[Bijection], y: Tensor) -> tuple[Tensor, Tensor]:
     """
     total = torch.zeros_like(y[..., 0])
     for part in reversed(parts):
-        y = _function(part.inverse, "inverse")(y)
-        total = total - _function(part.log_abs_det_jacobian, "log_abs_det_jacobian")(y)
+        if part.inverse_and_log_det is not None:
+            y, log_det = part.inverse_and_log_det(y)
+        else:
+            y = _function(part.inverse, "inverse")(y)
+            log_det = -_function(part.log_abs_det_jacobian, "log_abs_det_jacobian")(y)
+        total = total + log_det
     return y, total
 
 
@@ -81,4 +89,6 @@ def compose(parts: Sequence[Bijection]) -> Bijection:
         lambda y: pull_back(parts, y)[1],
         batch_shapes=BATCH_SHAPES,
         volume_preserving=all(part.volume_preserving for part in parts),
+        forward_and_log_det=lambda x: push_forward(parts, x),
+        inverse_and_log_det=lambda y: pull_back(parts, y),
     )
