@@ -17,10 +17,15 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
+from mathcheck.linear._differentiable import differentiable
+from mathcheck.linear._windows import repeated, summed
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.upsampling import upsample, window_sums
 from mathcheck.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
+
+
+def _means(x: Tensor, k: int) -> Tensor:
+    return summed(x, k).div_(k**2)
 
 
 def average_pool(x: Tensor, size: int) -> Tensor:
@@ -42,7 +47,7 @@ def average_pool(x: Tensor, size: int) -> Tensor:
     """
     arguments.at_least(1, size=size)
     arguments.images(size, x=x)
-    return window_sums(x, size) / size**2
+    return differentiable(lambda t: _means(t, size), lambda t: repeated(t, size, size**2))(x)
 
 
 def average_pool_adjoint(y: Tensor, size: int) -> Tensor:
@@ -61,7 +66,7 @@ def average_pool_adjoint(y: Tensor, size: int) -> Tensor:
     """
     arguments.at_least(1, size=size)
     arguments.images(y=y)
-    return upsample(y / size**2, size)
+    return differentiable(lambda t: repeated(t, size, size**2), lambda t: _means(t, size))(y)
 
 
 def average_pooling(size: int, height: int, width: int) -> LinearMap:

@@ -16,31 +16,10 @@ from torch import Tensor, nn
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.linear._differentiable import differentiable
+from mathcheck.linear._windows import repeated, summed
 from mathcheck.linear.linear_map import LinearMap
 from mathcheck.residual import Kind, Residual, exactly
 from mathcheck.strategies import BATCH_SHAPES
-
-
-def _repeated(x: Tensor, r: int) -> Tensor:
-    *batch, h, w = x.shape
-    rows = x.new_empty(*batch, h, 1, r * w)
-    for b in range(r):
-        rows[..., 0, b::r] = x
-    # Whole rows are copied r times: that is as fast as filling memory with a constant.
-    return rows.expand(*batch, h, r, r * w).reshape(*batch, r * h, r * w)
-
-
-def _summed(y: Tensor, r: int) -> Tensor:
-    if r == 1:
-        return y.clone()
-    # Rows first: those are contiguous, and what is left for the strided sums is smaller by r.
-    rows = y[..., 0::r, :] + y[..., 1::r, :]
-    for a in range(2, r):
-        rows += y[..., a::r, :]
-    total = rows[..., 0::r] + rows[..., 1::r]
-    for b in range(2, r):
-        total += rows[..., b::r]
-    return total
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
@@ -58,7 +37,7 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     """
     arguments.images(x=x)
     arguments.at_least(1, factor=factor)
-    return differentiable(lambda t: _repeated(t, factor), lambda t: _summed(t, factor))(x)
+    return differentiable(lambda t: repeated(t, factor), lambda t: summed(t, factor))(x)
 
 
 def window_sums(y: Tensor, factor: int) -> Tensor:
@@ -78,7 +57,7 @@ def window_sums(y: Tensor, factor: int) -> Tensor:
     """
     arguments.at_least(1, factor=factor)
     arguments.images(factor, y=y)
-    return differentiable(lambda t: _summed(t, factor), lambda t: _repeated(t, factor))(y)
+    return differentiable(lambda t: summed(t, factor), lambda t: repeated(t, factor))(y)
 
 
 def transposed_convolution(channels: int, factor: int) -> nn.ConvTranspose2d:
