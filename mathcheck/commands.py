@@ -168,21 +168,35 @@ def bench_command(
 
 
 @click.command("pages")
-@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REPORT.json")
+@click.argument("report", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                metavar="[REPORT.json]")  # fmt: skip
 @click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="What `self-test --json` wrote: its tables too.")  # fmt: skip
+              metavar="FILE", help="What `self-test --json` wrote: its tables.")  # fmt: skip
+@click.option("--experiments", "folders", multiple=True, metavar="DIR",
+              type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="What `experiment --out` wrote, or a folder of such folders: their figures. Can be repeated.")  # fmt: skip
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
               help="The checkout whose pages are written.")  # fmt: skip
-def pages_command(report: Path, tested: Path | None, root: Path) -> int:
-    """Regenerate the README's tables and proofs/README.md from what `verify --json` and `self-test --json` found."""
+def pages_command(report: Path | None, tested: Path | None, folders: tuple[Path, ...], root: Path) -> int:
+    """Regenerate the README's tables and proofs/README.md from what runs found.
+
+    REPORT.json is what `verify --json` wrote: the table of derivations and proofs/README.md. A part that no run is given
+    for stays as it is.
+    """
     import json
 
     from mathcheck import catalogue
-    from mathcheck.report import json_file, pages
+    from mathcheck.report import experiments, json_file, pages
 
+    if report is None and tested is None and not folders:
+        raise click.UsageError("give REPORT.json, --self-test FILE or --experiments DIR")
     try:
         self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
-        written = pages.write(json_file.read(report), self_test, catalogue.proofs(), root)
+        table = (
+            experiments.markdown([run for folder in folders for run in experiments.read(folder)]) if folders else None
+        )
+        found = json_file.read(report) if report is not None else None
+        written = pages.write(found, self_test, catalogue.proofs(), root, experiments=table)
     except (OSError, ValueError, KeyError) as error:
         raise Usage(str(error)) from error
     for path in written:

@@ -1,4 +1,4 @@
-"""The generated parts of README.md and proofs/README.md: what `verify` found, and what the source notes say otherwise."""
+"""The generated parts of README.md and proofs/README.md: what runs found, and what the source notes say otherwise."""
 
 from __future__ import annotations
 
@@ -101,19 +101,33 @@ def replace_between(path: Path, name: str, text: str) -> None:
 
 
 def write(
-    report: Mapping[str, Any], self_test: Mapping[str, Any] | None, proofs: Mapping[str, Path], root: Path
+    report: Mapping[str, Any] | None,
+    self_test: Mapping[str, Any] | None,
+    proofs: Mapping[str, Path],
+    root: Path,
+    *,
+    experiments: str | None = None,
 ) -> Sequence[Path]:
-    """Regenerates both pages below `root`; returns their paths.
+    """Regenerates what it is given of both pages below `root`; the other parts stay as they are.
 
     Args:
-        report: what `json_file.read` returns.
-        self_test: the object of the self-test's JSON file; without it that part of the README stays as it is.
+        report: what `json_file.read` returns: the table of derivations and the page of proofs.
+        self_test: the object of the self-test's JSON file.
         proofs: derivation -> proof.
         root: the checkout.
+        experiments: the table of the experiments' figures.
+
+    Returns:
+        The paths of the pages.
     """
     readme, page = root / "README.md", root / "proofs" / "README.md"
-    replace_between(readme, "derivations", derivation_table(report, proofs))
+    if report is not None:
+        replace_between(readme, "derivations", derivation_table(report, proofs))
     if self_test is not None:
         replace_between(readme, "self-test", self_test["readme"])
+    if experiments is not None:
+        replace_between(readme, "experiments", experiments)
+    if report is None:
+        return [readme]
     write_whole(page, proofs_page(proofs))
-    return readme, page
+    return [readme, page]
