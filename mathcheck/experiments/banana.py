@@ -173,12 +173,12 @@ def _draw(lab: Lab, evidence: float, curves: Mapping[str, list[float]], samples:
         for panel, (name, points) in zip(axes.flat, samples.items(), strict=True):
             panel.contour(first, second, density, levels=levels, colors="0.4", linewidths=0.8)
             panel.plot(points[:1000, 0], points[:1000, 1], ".", ms=3, alpha=0.5, color="C0")
-            panel.set(xlabel="theta1", ylabel="theta2", title=name, xlim=(-3.0, 2.8), ylim=(-2.4, 2.4))
+            panel.set(xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", title=name, xlim=(-3.0, 2.8), ylim=(-2.4, 2.4))
     with lab.plot("elbo") as axes:
         for name, curve in curves.items():
             axes.plot([BLOCK * (k + 1) for k in range(len(curve))], [evidence - v for v in curve], label=name)
         axes.set(xlabel=f"steps (mean of {BLOCK})", ylabel="log-evidence - ELBO", yscale="log",
-                 title="KL(fit || posterior)")  # fmt: skip
+                 title="The divergence of the fits from the posterior")  # fmt: skip
         axes.legend()
 
 

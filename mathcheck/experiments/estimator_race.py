@@ -102,14 +102,19 @@ def run(lab: Lab) -> None:
                        error=float(blocks[:, i].std()) / 10**0.5,
                        notes=Noted(NOTES[estimator][i], spread, "a noisy point near the minimum that is only local"))  # fmt: skip
 
-    with lab.plot("paths") as axes:
+    with lab.plot("paths", columns=2, width=11) as (wide, near):
         across, up = torch.linspace(-0.2, 2.2, 121).tolist(), torch.linspace(0.3, 2.6, 121).tolist()
         values = [[_value([m, math.log(d)]) for m in across] for d in up]
-        axes.contour(across, up, values, levels=30, linewidths=0.5, colors="0.6")
+        wide.contour(across, up, values, levels=30, linewidths=0.5, colors="0.6")
         for estimator, path in paths.items():
-            axes.plot(path[:, 0], path[:, 1], lw=0.8, label=estimator)
+            wide.plot(*path.T.numpy(), lw=0.8, label=estimator)
+            near.plot(*path[steps // 2 :].T.numpy(), lw=0.3, label=estimator)
         for name, (m, tau) in points.items():
-            axes.plot(m, torch.tensor(tau).exp(), {"saddle": "kx"}.get(name, "k*"), ms=9)
-            axes.annotate(name, (m, float(torch.tensor(tau).exp())), xytext=(6, 6), textcoords="offset points")
-        axes.set(xlabel="mu", ylabel="sigma", title="Descent from (0, 1) stops at the nearer minimum")
-        axes.legend(loc="lower right")
+            wide.plot(m, math.exp(tau), {"saddle": "kx"}.get(name, "k*"), ms=9)
+            wide.annotate(name, (m, math.exp(tau)), xytext=(6, 6), textcoords="offset points")
+        local = points["local minimum"]
+        near.plot(local[0], math.exp(local[1]), "k*", ms=9)
+        wide.set(xlabel="mu", ylabel="sigma", title="Descent from (0, 1) stops at the nearer minimum")
+        near.set(xlabel="mu", ylabel="sigma", title="The last half of the steps")
+        for line in near.legend(loc="upper left").get_lines():
+            line.set_linewidth(2)

@@ -118,12 +118,12 @@ def run(lab: Lab) -> None:
         right.plot(fine, fine.abs(), "k", lw=1, label="exact W1")
         for (weight, reached), colour in zip(penalised.items(), ("C1", "C0"), strict=True):
             right.plot(fine, penalised_optimum(fine.abs(), torch.full_like(fine, weight)), colour + "--", lw=1,
-                       label=f"penalised optimum, lambda = {weight:g}")  # fmt: skip
+                       label=rf"penalised optimum, $\lambda$ = {weight:g}")  # fmt: skip
             right.errorbar(places, reached.mean(1), reached.std(1), fmt=colour + "o", ms=4, capsize=2,
-                           label=f"critics, lambda = {weight:g}")  # fmt: skip
-        right.set(ylabel="Wasserstein distance", title="It grows with theta; penalised optima are above it")
+                           label=rf"critics, $\lambda$ = {weight:g}")  # fmt: skip
+        right.set(ylabel="Wasserstein distance", title=r"It grows with $|\theta|$; penalised optima are above it")
         for axes in (left, right):
-            axes.set(xlabel="theta, where the second segment is")
+            axes.set(xlabel=r"$\theta$, where the second segment is")
             axes.legend(frameon=False)
 
 

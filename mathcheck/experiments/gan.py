@@ -63,7 +63,7 @@ def play(lab: Lab, model: Wgan, train: Tensor, validation: Tensor) -> list[dict[
         unseen = penalised_gap(model.critic, validation, made, between(validation, made, generator), WEIGHT)
         return {"training": float(total) / steps, "validation": float(unseen.detach())}
 
-    return lab.fit("gan", model, optimizer, lab.pick(300, 25, 2), epoch)
+    return lab.fit("gan", model, optimizer, lab.pick(150, 25, 2), epoch)
 
 
 def judge(
@@ -153,6 +153,7 @@ def _training(lab: Lab, history: list[dict[str, float]]) -> None:
             axes.plot(range(1, len(history) + 1), [record[name] for record in history], label=f"{name} images")
         axes.set(xlabel="epoch", ylabel="mean over data - mean over samples - penalty",
                  title="What the critic reaches", ylim=(0, None))  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
 
 

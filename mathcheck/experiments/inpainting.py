@@ -167,6 +167,7 @@ def _draw_training(lab: Lab, history: list[dict[str, float]]) -> None:
         for part in ("train", "validation"):
             axes.plot(range(1, len(history) + 1), [found[part] for found in history], label=part)
         axes.set(xlabel="epoch", ylabel="log p in nats", title="NICE: mean log-density")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
 
 
