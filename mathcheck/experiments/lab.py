@@ -164,7 +164,7 @@ class Lab:
         self, name: str, *, rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 4.5
     ) -> Iterator[Any]:
         """A matplotlib figure with `rows` x `columns` axes; yields the axes and writes `name`.png."""
-        plt = _pyplot()
+        plt = pyplot()
         drawn, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
         try:
             yield axes
@@ -257,11 +257,16 @@ def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Matplotlib's pyplot, drawing to files.
+
+    Raises:
+        ModuleNotFoundError: without matplotlib, saying how to get it.
+    """
     try:
         matplotlib = importlib.import_module("matplotlib")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("experiments draw with matplotlib: pip install 'mathcheck[experiments]'") from error
+        raise ModuleNotFoundError("plots are drawn with matplotlib: pip install 'mathcheck[experiments]'") from error
     matplotlib.use("Agg")
     return importlib.import_module("matplotlib.pyplot")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rich.text import Text
 
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Kernel
 from mathcheck.bench.measure import Machine, Measurement, Timing, exponent
+from mathcheck.experiments.lab import pyplot
 from mathcheck.report.terminal import console, draw, short
 
 SCHEMA = "mathcheck-bench/1"
@@ -101,8 +104,13 @@ def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f"{path} is no file of benchmark results ({SCHEMA})")
-    found = [Measurement(**{**m, "timings": tuple(Timing(**t) for t in m["timings"])}) for m in content["measurements"]]
+    found = [Measurement(**{**m, "timings": tuple(map(_timing, m["timings"]))}) for m in content["measurements"]]
     return content, found
+
+
+def _timing(read: Mapping[str, Any]) -> Timing:
+    ratios = read["ratios"]
+    return Timing(**{**read, "quartiles": tuple(read["quartiles"]), "ratios": tuple(ratios) if ratios else None})
 
 
 def markdown(content: Mapping[str, Any], measurements: Sequence[Measurement]) -> str:
@@ -140,3 +148,53 @@ def _ratio(t: Timing | None) -> str:
     if not t.error <= 1:
         return "wrong"
     return f"{_times(t.ratio)} [{_times(t.ratios[0])}, {_times(t.ratios[1])}]"
+
+
+def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
+    """Draws the ratio of each kernel, and its time against its size; returns the two files in `folder`.
+
+    Raises:
+        ModuleNotFoundError: without matplotlib.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plt = pyplot()
+    names = list(dict.fromkeys(m.kernel for m in measurements))
+    largest = [[m for m in measurements if m.kernel == name][-1] for name in names]
+    drawn, axes = plt.subplots(figsize=(8, 1.2 + 0.36 * len(names)), layout="constrained")
+    for row, m in enumerate(reversed(largest)):
+        shown = {"mathcheck": m.of(OURS), "mathcheck, compiled": m.of(COMPILED), "best peer": best_peer(m)}
+        for place, (label, t) in enumerate(shown.items()):
+            if t is not None and t.ratio is not None and t.ratios is not None:
+                axes.plot(t.ratios, [row - 0.12 * (place - 1)] * 2, color=f"C{place}", lw=1)
+                axes.plot(t.ratio, row - 0.12 * (place - 1), "os^"[place], color=f"C{place}", ms=5,
+                          label=label if row == len(names) - 1 else None)  # fmt: skip
+    axes.axvline(1, color="0.5", lw=0.8)
+    axes.set(xscale="log", xlabel="times as fast as the plain code", ylim=(-0.6, len(names) - 0.4))
+    axes.set_yticks(range(len(names)), [m.title for m in reversed(largest)])
+    axes.grid(axis="x", color="0.9")
+    handles = [plt.Line2D([], [], ls="", marker="os^"[k], color=f"C{k}", label=label)
+               for k, label in enumerate(("mathcheck", "mathcheck, compiled", "best peer"))]  # fmt: skip
+    axes.legend(handles=handles, frameon=False, loc="lower right")
+    drawn.savefig(folder / "ratios.png", dpi=110)
+    columns = 4
+    rows = math.ceil(len(names) / columns)
+    drawn, panels = plt.subplots(rows, columns, figsize=(11, 2.3 * rows), layout="constrained", squeeze=False)
+    for panel, name in itertools.zip_longest(panels.flat, names):
+        if name is None:
+            panel.axis("off")
+            continue
+        own = [m for m in measurements if m.kernel == name]
+        who = [OURS, PLAIN, *([rival.name] if (rival := best_peer(own[-1])) else [])]
+        for place, label in enumerate(who):
+            found = [(k, t.seconds) for k, m in enumerate(own) if (t := m.of(label)) is not None]
+            panel.plot([k for k, _ in found], [s for _, s in found], "o-", ms=3, lw=1, color=("C0", "0.5", "C2")[place],
+                       label=label)  # fmt: skip
+        panel.set_title(own[-1].title, fontsize=7)
+        panel.set_xticks(range(len(own)), ["\n".join(size_text(m).split(", ")) for m in own], fontsize=5)
+        panel.tick_params(axis="y", labelsize=6)
+        panel.set(yscale="log")
+        panel.legend(frameon=False, fontsize=5)
+    drawn.supylabel("seconds", fontsize=8)
+    drawn.savefig(folder / "times.png", dpi=110)
+    plt.close("all")
+    return [folder / "ratios.png", folder / "times.png"]
