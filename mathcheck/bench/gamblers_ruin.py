@@ -137,7 +137,7 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
         span = (0.0, 1.0) if result.dtype == torch.float32 else (-(2.0**15), 2.0**15 - 1)
         yield statistics.bounded_mean(result.flatten()[:100_000], sum(span) / 2, *span, what="random numbers")
         return
-    weights = torch.as_tensor(np.array(result[0].cpu() if isinstance(result[0], Tensor) else result[0]))
+    weights = result[0].cpu() if isinstance(result[0], Tensor) else torch.from_numpy(np.array(result[0]))
     estimate = torch.as_tensor(float(result[1]), dtype=weights.dtype)
     # Logarithms of weights are sums of `bets` terms, or their powers are of that order: so many roundings.
     top = _largest(bets, coins) * (1 + bets * torch.finfo(weights.dtype).eps)

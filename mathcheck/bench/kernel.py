@@ -62,7 +62,7 @@ class Kernel:
         sizes: three sizes, rising; the last is the one that the ratios are told of.
         inputs: `(size, generator, dtype)` -> what a contender is prepared with; made on the CPU and moved.
         contenders: by name; `OURS` is ours, `PLAIN` the obvious code, to which ratios are told. Those that need packages
-            are peers.
+            are peers; one that is called so-and-so "alone" does a part of the work only, which no code can do without.
         residuals: `(inputs, result)` -> each error beside its bound; a contender above one is told to be wrong.
         work: of a size.
         card_sizes: sizes that fill a graphics card, where other than `sizes`.
