@@ -96,7 +96,8 @@ def affine_coupling(kept: Sequence[int], n: int, conditioner: Conditioner) -> Bi
 
     def forward_and_log_det(x: Tensor) -> tuple[Tensor, Tensor]:
         s, t = conditioned(x, "x")
-        return _put(x, rest, torch.addcmul(t, _part(x, rest), s.exp())), s.sum(-1)
+        # A half of a network's output is strided, where exp takes half as long again.
+        return _put(x, rest, torch.addcmul(t, _part(x, rest), s.contiguous().exp())), s.sum(-1)
 
     def inverse_and_log_det(y: Tensor) -> tuple[Tensor, Tensor]:
         s, t = conditioned(y, "y")
