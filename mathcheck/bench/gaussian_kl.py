@@ -47,7 +47,8 @@ def _terms(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
     return ((v - w).exp() + 1 + (v - w).abs() + (m - a) ** 2 / w.exp()).sum(-1)
 
 
-def _slopes(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+def slopes(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+    """The textbook's partial derivatives."""
     pull, excess = (m - a) / w.exp(), (v - w).exp() - 1
     return pull, excess / 2, -pull, -(excess + (m - a) * pull) / 2
 
@@ -81,5 +82,5 @@ DIAGONAL = Kernel(
 
 KERNELS = (
     DIAGONAL,
-    with_gradient(DIAGONAL, against(_slopes, _slope_terms), lambda size: Work(8 * size["rows"] * size["n"])),
+    with_gradient(DIAGONAL, against(slopes, _slope_terms), lambda size: Work(8 * size["rows"] * size["n"])),
 )

@@ -12,9 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Terms of the series below that leave less than half a rounding unit at the end of their range, by dtype.
-_EXP_TERMS = {torch.float64: 13, torch.float32: 7}
+# Coefficients of the series below, as many as leave less than half a rounding unit at the end of their range.
+_EXP = {torch.float64: [2 ** (k - 1) / math.factorial(k) for k in range(2, 15)]}
+_EXP[torch.float32] = _EXP[torch.float64][:7]
 _ATANH_TERMS = {torch.float64: 13, torch.float32: 6}
+
+# The same as tensors: with those a product and a sum take one pass over memory, with numbers two.
+_CONSTANTS = {dtype: torch.tensor(values, dtype=dtype, device="cpu").unbind() for dtype, values in _EXP.items()}
 
 
 def _series(x: Tensor, coefficients: list[float]) -> Tensor:
@@ -25,24 +29,38 @@ def _series(x: Tensor, coefficients: list[float]) -> Tensor:
     return value
 
 
-def _half_exp_excess(d: Tensor) -> Tensor:
-    terms = _EXP_TERMS.get(d.dtype, 13)
-    small = d.clamp(-0.5, 0.5)
-    series = _series(small, [0.5 / math.factorial(k) for k in range(2, terms + 2)]).mul_(small).mul_(small)
-    half = d / 2
-    root = torch.expm1(half)
-    # (e^d - 1) / 2 through e^(d/2), which stays finite wherever the half is.
-    return torch.where(d.abs() <= 0.5, series, (root + 2).mul_(root.div_(2)).sub_(half))
+def _exp_series(x: Tensor) -> Tensor:
+    r"""$(e^{2x} - 1 - 2x)/(2x^2)$ for $\lvert x\rvert \le 1/4$."""
+    coefficients = _EXP.get(x.dtype, _EXP[torch.float64])
+    if torch.compiler.is_compiling() or not x.is_cpu or x.dtype not in _CONSTANTS:
+        return _series(x, coefficients)
+    *rest, _ = _CONSTANTS[x.dtype]
+    value = torch.add(rest.pop(), x, alpha=coefficients[-1])
+    while rest:
+        torch.addcmul(rest.pop(), value, x, out=value)
+    return value
+
+
+def of_half_(h: Tensor) -> Tensor:
+    r"""$\tfrac12(e^{2h} - 1 - 2h)$, see `half_exp_excess`, of finite h, which is overwritten.
+
+    Every argument is split into a part up to 1/4 for the series and one beyond for the exponential, one of them 0: both
+    sums then vanish where they are not meant, and nothing is chosen, which would take longer than either.
+    """
+    far = torch.nn.functional.hardshrink(h, 0.25)
+    near = h.sub_(far)
+    series = _exp_series(near)
+    root = torch.expm1(far)
+    # (e^2h - 1) / 2 through e^h, which stays finite wherever the half is.
+    return torch.addcmul(root, root, root, value=0.5).sub_(far).addcmul_(series, near.mul_(near))
 
 
 class _HalfExpExcess(torch.autograd.Function):
     r"""$(e^d - 1 - d)/2$, relatively accurate for every d, with derivative $(e^d - 1)/2$."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(d: Tensor) -> Tensor:
-        return _half_exp_excess(d)
+        return of_half_(d / 2)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -52,6 +70,10 @@ class _HalfExpExcess(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (d,) = ctx.saved_tensors
         return grad * torch.expm1(d) / 2
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], d: Tensor) -> tuple[Tensor, int]:
+        return half_exp_excess(d), in_dims[0]
 
 
 class _LogExcess(torch.autograd.Function):

@@ -19,7 +19,7 @@ from torch import Tensor
 from mathcheck import arguments
 from mathcheck.claim import claim
 from mathcheck.divergence import _definition as definition
-from mathcheck.divergence._excess import half_exp_excess, log_excess
+from mathcheck.divergence._excess import log_excess, of_half_
 from mathcheck.divergence.divergence import Divergence
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
@@ -27,7 +27,7 @@ from mathcheck.residual import Ball, Kind, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES
 
 # Numbers worked on at a time: few enough to stay in the cache, enough to hide the calls.
-_BLOCK = 2**15
+_BLOCK = 2**16
 
 
 class _DiagonalDivergence(torch.autograd.Function):
@@ -40,37 +40,39 @@ class _DiagonalDivergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean_q: Tensor, log_q: Tensor, mean_p: Tensor, log_p: Tensor) -> Tensor:
         ctx.save_for_backward(mean_q, log_q, mean_p, log_p)
-        rows = [t.reshape(-1, t.shape[-1]) for t in (mean_q, log_q, mean_p, log_p)]
-        value = rows[0].new_empty(rows[0].shape[0])
-        for m, lv, a, lw, out in zip(*(_blocks(t, mean_q.shape[-1]) for t in (*rows, value)), strict=True):
-            # Half of the exponent at a time: e^(-l/2) alone leaves the dtype's range earlier than the divergence does.
-            root = torch.exp(lw / -4)
-            shift = (m - a).mul_(root).mul_(root)
-            torch.sum(half_exp_excess(lv - lw).add_((shift / 2).mul_(shift)), -1, out=out)
-        return value.reshape(mean_q.shape[:-1])
+        value = mean_q.new_empty(mean_q.shape[:-1])
+        for m, lv, a, lw, out in _blocks(mean_q, log_q, mean_p, log_p, value):
+            # A quarter of the exponent at a time: e^(-l/2) leaves the dtype's range earlier than the divergence does.
+            root = torch.mul(lw, -0.25).exp_()
+            shift = torch.sub(m, a).mul_(root).mul_(root)
+            excess = of_half_(torch.sub(lv, lw).mul_(0.5))
+            torch.sum(excess.addcmul_(shift, shift, value=0.5), -1, out=out)
+        return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        saved = ctx.saved_tensors
-        n = saved[0].shape[-1]
-        rows = [t.reshape(-1, n) for t in saved]
-        mean, of_q, of_p = (torch.empty_like(rows[0]) for _ in range(3))
-        parts = zip(*(_blocks(t, n) for t in (*rows, grad.reshape(-1), mean, of_q, of_p)), strict=True)
-        for m, lv, a, lw, g, mean_out, q_out, p_out in parts:
-            g = g.unsqueeze(-1)
-            root = torch.exp(lw / -4)
-            shift = (m - a).mul_(root).mul_(root)
-            torch.mul(shift, root, out=mean_out).mul_(root).mul_(g)
-            torch.expm1(lv - lw, out=q_out)
-            torch.mul(shift, shift, out=p_out).add_(q_out).mul_(g / -2)
-            q_out.mul_(g / 2)
-        mean, of_q, of_p = (t.reshape(saved[0].shape) for t in (mean, of_q, of_p))
-        return mean, of_q, -mean, of_p
+        inputs = ctx.saved_tensors
+        gradients = tuple(inputs[0].new_empty(inputs[0].shape) for _ in inputs)
+        for m, lv, a, lw, g, m_out, lv_out, a_out, lw_out in _blocks(*inputs, grad, *gradients):
+            half = g.unsqueeze(-1) / 2
+            root = torch.mul(lw, -0.25).exp_()
+            shift = torch.sub(m, a).mul_(root).mul_(root)
+            torch.sub(lv, lw, out=lv_out).expm1_()
+            torch.addcmul(lv_out, shift, shift, out=lw_out).mul_(-half)
+            lv_out.mul_(half)
+            torch.mul(shift, root, out=m_out).mul_(root).mul_(g.unsqueeze(-1))
+            torch.neg(m_out, out=a_out)
+        return gradients
 
 
-def _blocks(t: Tensor, n: int) -> tuple[Tensor, ...]:
-    return torch.split(t, max(1, _BLOCK // n))
+def _blocks(points: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Parts of tensors `(*batch, n)` and `(*batch,)`, the same rows of each; on the CPU few enough for the cache."""
+    n = points.shape[-1]
+    if torch.compiler.is_compiling() or points.numel() <= _BLOCK or not points.is_cpu:
+        return iter([(points, *more)])
+    rows = [t.reshape(-1, n) if t.ndim == points.ndim else t.reshape(-1) for t in (points, *more)]
+    return zip(*(torch.split(t, max(1, _BLOCK // n)) for t in rows), strict=True)
 
 
 class _CholeskyDivergence(torch.autograd.Function):
@@ -136,8 +138,8 @@ def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_vari
     few units in the last place (times the condition number) for nearly equal ones and for log-variances of any size.
 
     Args:
-        mean_q, log_variance_q: `(*batch, n)`, of the distribution that the expectation is under.
-        mean_p, log_variance_p: `(*batch, n)`.
+        mean_q, log_variance_q: `(*batch, n)`, of the distribution that the expectation is under; finite.
+        mean_p, log_variance_p: `(*batch, n)`, finite.
 
     Returns:
         `(*batch,)`, differentiable once; infinite where the true value exceeds the dtype's largest number.
