@@ -76,12 +76,17 @@ def leapfrog(gradient: Map, position: Tensor, momentum: Tensor, step_size: float
     arguments.vectors(position=position)
     arguments.positive(step_size=step_size)
     arguments.at_least(1, steps=steps)
-    p = momentum - step_size / 2 * _shaped(gradient(position), position.shape, "gradient")
-    q = position + step_size * p
+    return _trajectory(gradient, position, momentum, step_size, steps, -1)
+
+
+def _trajectory(slope: Map, q: Tensor, p: Tensor, step: float, steps: int, sign: int) -> tuple[Tensor, Tensor]:
+    """Leapfrog along `sign` times `slope`."""
+    p = p.add(_shaped(slope(q), q.shape, "gradient"), alpha=sign * step / 2)
+    q = q.add(p, alpha=step)
     for _ in range(steps - 1):
-        p = p - step_size * gradient(q)
-        q = q + step_size * p
-    return q, p - step_size / 2 * gradient(q)
+        p = p.add(slope(q), alpha=sign * step)
+        q = q.add(p, alpha=step)
+    return q, p.add(slope(q), alpha=sign * step / 2)
 
 
 def _score(log_density: Map) -> Map:
@@ -117,8 +122,11 @@ def hmc_proposal(
         TypeError, ValueError: as `leapfrog`, or if `log_density` returns another shape.
     """
     _check_functions(log_density, score)
-    slope = score or _score(log_density)
-    end, speed = leapfrog(lambda q: -slope(q), position, momentum, step_size, steps)
+    arguments.alike(position=position, momentum=momentum)
+    arguments.vectors(position=position)
+    arguments.positive(step_size=step_size)
+    arguments.at_least(1, steps=steps)
+    end, speed = _trajectory(score or _score(log_density), position, momentum, step_size, steps, 1)
     batch = position.shape[:-1]
     before = _shaped(log_density(position), batch, "log_density") - (momentum * momentum).sum(-1) / 2
     after = _shaped(log_density(end), batch, "log_density") - (speed * speed).sum(-1) / 2

@@ -7,9 +7,11 @@ $\theta\sim\mathcal N(0, I)$, $y_i\mid\theta\sim\mathcal N(\theta_1 + \theta_2^2
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +145,21 @@ def real_nvp_flow(layers: int = 4, width: int = 32) -> Flow:
     return Flow([RealNvpLayer(width) for _ in range(layers)])
 
 
+@functools.cache
+def _by_coordinates(count: int, mean: float, scatter: float) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    constant = -(scatter / 4 + count * math.log(8 * math.pi)) / 2 - math.log(2 * math.pi)
+
+    def log_joint(first: Any, second: Any) -> Any:
+        misfit = mean - first - second * second
+        return constant - (count / 4 * misfit * misfit + first * first + second * second) / 2
+
+    def score(first: Any, second: Any) -> tuple[Any, Any]:
+        pull = count / 4 * (mean - first - second * second)
+        return pull - first, 2 * pull * second - second
+
+    return log_joint, score
+
+
 @dataclass(frozen=True)
 class BananaPosterior:
     r"""The banana posterior from the sufficient statistics of its data, so that no sum over the data is repeated.
@@ -157,16 +174,22 @@ class BananaPosterior:
     mean: float
     scatter: float
 
+    @property
+    def by_coordinates(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        r"""$\log p(y, \theta)$ and its gradient as functions of $(\theta_1, \theta_2)$, numbers or tensors of one shape.
+
+        They are the same two functions each time, so that `mathcheck.markov.compiled_chain` compiles them once.
+        """
+        return _by_coordinates(self.count, self.mean, self.scatter)
+
     def log_joint(self, theta: Tensor) -> Tensor:
         r"""$\log p(y, \theta)$ with all constants, `(*batch, 2)` -> `(*batch,)`."""
-        misfit = self.mean - theta[..., 0] - theta[..., 1].square()
-        squares = (self.count * misfit.square() + self.scatter) / 4 + theta.square().sum(-1)
-        return -(squares + self.count * math.log(8 * math.pi)) / 2 - math.log(2 * math.pi)
+        value: Tensor = self.by_coordinates[0](*theta.unbind(-1))
+        return value
 
     def score(self, theta: Tensor) -> Tensor:
         r"""$\nabla\log p(y, \theta)$, `(*batch, 2)` -> `(*batch, 2)`."""
-        d = self.count * (self.mean - theta[..., 0] - theta[..., 1].square())
-        return torch.stack([d / 4, theta[..., 1] * d / 2], -1) - theta
+        return torch.stack(self.by_coordinates[1](*theta.unbind(-1)), -1)
 
     def conditional(self, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Mean and variance of $\theta_1$ given $\theta_2$, and the log-density of $\theta_2$ up to a constant."""
