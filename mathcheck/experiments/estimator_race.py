@@ -98,7 +98,8 @@ def run(lab: Lab) -> None:
         blocks = tail[: len(tail) // 10 * 10].reshape(10, -1, 2).mean(1)
         for i, parameter in enumerate(("mu", "sigma")):
             spread = float(tail[:, i].std())
-            lab.figure(f"{estimator}, {parameter}", float(tail[:, i].mean()), f"mean {parameter} of the last half",
+            lab.figure(f"{estimator}, {parameter}", float(tail[:, i].mean()),
+                       f"mean {parameter} over the last half of {steps:,} steps",
                        error=float(blocks[:, i].std()) / 10**0.5,
                        notes=Noted(NOTES[estimator][i], spread, "a noisy point near the minimum that is only local"))  # fmt: skip
 
