@@ -155,7 +155,7 @@ def _truth(posterior: BananaPosterior) -> dict[str, float]:
 def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
     """Every state has the posterior's law: means over chains and draws, beside quadrature."""
     start, draws, y = inputs
-    states = torch.from_numpy(np.array(result if not isinstance(result, Tensor) else result.cpu())).double()
+    states = (result.cpu() if isinstance(result, Tensor) else torch.from_numpy(np.array(result))).double()
     if states.shape != (draws, *start.shape):
         raise ValueError(f"states of shape {tuple(states.shape)}, expected {(draws, *start.shape)}")
     truth, (first, second) = _truth(posterior_of(y.double().cpu())), states.unbind(-1)
