@@ -175,9 +175,14 @@ def bench_command(
 @click.option("--experiments", "folders", multiple=True, metavar="DIR",
               type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="What `experiment --out` wrote, or a folder of such folders: their figures. Can be repeated.")  # fmt: skip
+@click.option("--bench", "timed", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="What `bench --json` wrote: its table and plots.")  # fmt: skip
+@click.option("--accuracy", is_flag=True, help="Measure the table of worst errors anew.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
               help="The checkout whose pages are written.")  # fmt: skip
-def pages_command(report: Path | None, tested: Path | None, folders: tuple[Path, ...], root: Path) -> int:
+def pages_command(
+    report: Path | None, tested: Path | None, folders: tuple[Path, ...], timed: Path | None, accuracy: bool, root: Path
+) -> int:
     """Regenerate the README's tables and proofs/README.md from what runs found.
 
     REPORT.json is what `verify --json` wrote: the table of derivations and proofs/README.md. A part that no run is given
@@ -186,18 +191,27 @@ def pages_command(report: Path | None, tested: Path | None, folders: tuple[Path,
     import json
 
     from mathcheck import catalogue
-    from mathcheck.report import experiments, json_file, pages
+    from mathcheck.bench import accuracy as worst
+    from mathcheck.report import bench, experiments, json_file, pages
 
-    if report is None and tested is None and not folders:
-        raise click.UsageError("give REPORT.json, --self-test FILE or --experiments DIR")
+    if report is None and tested is None and not folders and timed is None and not accuracy:
+        raise click.UsageError("give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE or --accuracy")
+    parts: dict[str, str] = {}
     try:
-        self_test = json.loads(tested.read_text(encoding="utf-8")) if tested is not None else None
-        table = (
-            experiments.markdown([run for folder in folders for run in experiments.read(folder)]) if folders else None
-        )
+        if tested is not None:
+            parts["self-test"] = json.loads(tested.read_text(encoding="utf-8"))["readme"]
+        if folders:
+            parts["experiments"] = experiments.markdown([run for f in folders for run in experiments.read(f)])
+        if timed is not None:
+            content, measurements = bench.read(timed)
+            parts["bench"] = bench.markdown(content, measurements)
+            for path in bench.plots(measurements, root / "docs" / "benchmarks"):
+                click.echo(f"wrote {path}")
+        if accuracy:
+            parts["accuracy"] = worst.markdown(worst.table())
         found = json_file.read(report) if report is not None else None
-        written = pages.write(found, self_test, catalogue.proofs(), root, experiments=table)
-    except (OSError, ValueError, KeyError) as error:
+        written = pages.write(found, parts, catalogue.proofs(), root)
+    except (OSError, ValueError, KeyError, ModuleNotFoundError) as error:
         raise Usage(str(error)) from error
     for path in written:
         click.echo(f"wrote {path}")

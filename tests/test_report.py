@@ -312,7 +312,7 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     step = {"proof": "toy.halves", "holds": True, "evidence": [{"kinds": ["enclosed"]}]}
     report = {"claims": [claim], "proof_steps": [step], "torch": "2", "dtype": "float64", "seed": 0,
               "summary": {"claims": {"holds": 1}, "mutants_refuted": 1, "proof_steps_held": 1}}  # fmt: skip
-    pages.write(report, {"readme": "| kind |"}, {"toy.halves": proof}, tmp_path)
+    pages.write(report, {"self-test": "| kind |"}, {"toy.halves": proof}, tmp_path)
     readme = (tmp_path / "README.md").read_text()
     assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
     assert readme.startswith("before\n")

@@ -101,32 +101,24 @@ def replace_between(path: Path, name: str, text: str) -> None:
 
 
 def write(
-    report: Mapping[str, Any] | None,
-    self_test: Mapping[str, Any] | None,
-    proofs: Mapping[str, Path],
-    root: Path,
-    *,
-    experiments: str | None = None,
+    report: Mapping[str, Any] | None, parts: Mapping[str, str], proofs: Mapping[str, Path], root: Path
 ) -> Sequence[Path]:
-    """Regenerates what it is given of both pages below `root`; the other parts stay as they are.
+    """Regenerates what it is given of the pages below `root`; the rest stays as it is.
 
     Args:
         report: what `json_file.read` returns: the table of derivations and the page of proofs.
-        self_test: the object of the self-test's JSON file.
+        parts: name of another generated part of the README -> its text.
         proofs: derivation -> proof.
         root: the checkout.
-        experiments: the table of the experiments' figures.
 
     Returns:
         The paths of the pages.
     """
     readme, page = root / "README.md", root / "proofs" / "README.md"
     if report is not None:
-        replace_between(readme, "derivations", derivation_table(report, proofs))
-    if self_test is not None:
-        replace_between(readme, "self-test", self_test["readme"])
-    if experiments is not None:
-        replace_between(readme, "experiments", experiments)
+        parts = {"derivations": derivation_table(report, proofs), **parts}
+    for name, text in parts.items():
+        replace_between(readme, name, text)
     if report is None:
         return [readme]
     write_whole(page, proofs_page(proofs))

@@ -61,9 +61,11 @@ def show(parts: Sequence[Part], seconds: float) -> None:
     screen, shown = console(), list[RenderableType]()
     if any(isinstance(part, Calibration) for part in parts):
         grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for name in _header(parts):
-            grid.add_column(name)
-        for row in _calibration_rows(parts):
+        rows = list(_calibration_rows(parts))
+        for name, *cells in zip(_header(parts), *rows, strict=True):
+            # Headings may be broken, figures not.
+            grid.add_column(name, min_width=max(map(len, cells)))
+        for row in rows:
             grid.add_row(*row)
         shown += [
             Text("Statistical tests on true nulls, and on errors of the size that they state", "bold"),
