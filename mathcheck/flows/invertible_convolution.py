@@ -17,6 +17,7 @@ import sympy
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
@@ -29,12 +30,12 @@ Factors = tuple[Tensor, Tensor, Tensor]
 Conditioner = Callable[[Tensor], Factors]
 
 
-def _order(permutation: Sequence[int]) -> list[int]:
+def _order(permutation: Sequence[int]) -> Tensor:
     arguments.sequences(int, permutation=permutation)
     order = list(permutation)
     if not order or sorted(order) != list(range(len(order))):
         raise ValueError(f"permutation must hold each of 0, ..., c-1 once with c >= 1, got {order}")
-    return order
+    return torch.tensor(order)
 
 
 def _factors(lower: Tensor, upper: Tensor, scales: Tensor, batch: tuple[int, ...] | None, c: int) -> None:
@@ -49,21 +50,17 @@ def _factors(lower: Tensor, upper: Tensor, scales: Tensor, batch: tuple[int, ...
         raise ValueError("scales must not be zero: then the matrix has no inverse")
 
 
-def _triangles(lower: Tensor, upper: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    return lower.tril(-1) + torch.diag_embed(torch.ones_like(scales)), upper.triu(1) + torch.diag_embed(scales)
+def _matrix(order: Tensor, lower: Tensor, upper: Tensor, scales: Tensor) -> Tensor:
+    right = upper.triu(1) + torch.diag_embed(scales)
+    return (right + lower.tril(-1) @ right).index_select(-2, order.to(scales.device))
 
 
-def _matrix(order: list[int], lower: Tensor, upper: Tensor, scales: Tensor) -> Tensor:
-    left, right = _triangles(lower, upper, scales)
-    return (left @ right)[..., order, :]
-
-
-def _inverse(order: list[int], lower: Tensor, upper: Tensor, scales: Tensor) -> Tensor:
-    left, right = _triangles(lower, upper, scales)
-    transposed = torch.eye(len(order), dtype=scales.dtype, device=scales.device)[order].mT.expand_as(left)
-    half = torch.linalg.solve_triangular(left, transposed, upper=False, unitriangular=True)
+def _inverse(order: Tensor, lower: Tensor, upper: Tensor, scales: Tensor) -> Tensor:
+    right = upper.triu(1) + torch.diag_embed(scales)
+    eye = torch.eye(len(order), dtype=scales.dtype, device=scales.device).expand_as(right)
+    half = torch.linalg.solve_triangular(lower.tril(-1), eye, upper=False, unitriangular=True)
     inverse: Tensor = torch.linalg.solve_triangular(right, half, upper=True)
-    return inverse
+    return inverse.index_select(-1, order.to(scales.device))
 
 
 def plu_matrix(permutation: Sequence[int], lower: Tensor, upper: Tensor, scales: Tensor) -> Tensor:
@@ -105,6 +102,9 @@ def _positions(positions: tuple[int, int]) -> tuple[int, int]:
 
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
     """The matrix applied to the channels of every position, in one matrix product."""
+    if matrix.ndim == 2 and x.is_cpu and x.dtype == torch.float32 and x.ndim == 4 and x.stride(1) == 1:
+        # Twice as fast where the channels are last in memory; on a graphics card it might round to 10 bits.
+        return functional.conv2d(x, matrix[..., None, None])
     return (matrix @ x.flatten(-2)).reshape(x.shape)
 
 
@@ -239,7 +239,7 @@ def plu_determinant(permutation: tuple[int, ...], scales: list[Fraction]) -> Fra
         TypeError, ValueError: if `permutation` is none, or `scales` does not hold as many fractions.
     """
     arguments.sequences(Fraction, scales=scales)
-    arguments.same_length(permutation=_order(permutation), scales=scales)
+    arguments.same_length(permutation=_order(permutation).tolist(), scales=scales)
     pairs = ((i, j) for i in range(len(permutation)) for j in range(i))
     return math.prod(scales, start=Fraction((-1) ** sum(permutation[j] > permutation[i] for i, j in pairs)))
 
