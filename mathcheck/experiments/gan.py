@@ -170,7 +170,7 @@ def _samples(lab: Lab, model: Wgan, images: Images) -> None:
     lab.figure("copies", float((near < real.min()).double().mean()),
                "share of samples that are nearer to a training image than every test image is")  # fmt: skip
     with lab.plot("samples", columns=2, width=9, height=4.8) as (left, right):
-        for axes, shown, title in ((left, made, "samples"), (right, train, f"training images, {images.name}")):
+        for axes, shown, title in ((left, made, "samples"), (right, train, f"training images, from {images.name}")):
             axes.imshow(sheet(shown[:100], 10), cmap="gray_r", vmin=0, vmax=1)
             axes.set_title(title)
             axes.axis("off")
