@@ -138,7 +138,7 @@ def _judge_fits(lab: Lab, flows: Mapping[str, Flow], known: Mapping[str, float])
                    "log-evidence - ELBO = KL(fit || posterior), in nats",
                    error=float(values.std()) / math.sqrt(len(values)))  # fmt: skip
         lab.figure(f"kNN KL, {name}", float(nearest_neighbour_kl(drawn[name], exact, NEIGHBOUR)),
-                   "estimate of that KL from nearest neighbours in 2 samples; its error is the null spread",
+                   "KL(fit || posterior) by nearest neighbours in 2 samples; its error is the null spread",
                    error=spread, notes=_noted(name, middle, spread))  # fmt: skip
     return drawn
 

@@ -280,13 +280,15 @@ def _paths(lab: Lab, model: Wgan, train: Tensor) -> None:
         near = nearest(path.flatten(0, 1), train)[0].reshape(-1, len(ALPHA))
         profiles[name] = near
         _mean(lab, f"neighbour halfway, {name}", near[:, middle], "distance to the nearest training image, halfway")
-    with lab.plot("interpolation", rows=3, width=9, height=4) as axes:
+    with lab.plot("interpolation", rows=3, width=9, height=8) as axes:
         for row, (name, path) in zip(axes, made.items(), strict=True):
-            row.imshow(sheet(path[0], len(ALPHA)), cmap="gray_r", vmin=0, vmax=1)
+            row.imshow(sheet(path[:3].flatten(0, 1), len(ALPHA)), cmap="gray_r", vmin=0, vmax=1)
             row.set_title(name, fontsize=10)
             row.axis("off")
     with lab.plot("paths") as axes:
         for name, near in profiles.items():
             axes.errorbar(ALPHA, near.mean(0), near.std(0) / math.sqrt(len(near)), capsize=2, label=name)
-        axes.set(xlabel="alpha", ylabel="distance to the nearest training image", title="Halfway between two samples")
+        axes.set(
+            xlabel="alpha", ylabel="distance to the nearest training image", title="On the way between two samples"
+        )
         axes.legend(frameon=False)
