@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mathcheck import arguments
 from mathcheck.divergence.gaussian_kl import kl_diagonal
 from mathcheck.inference.importance_weighted_bound import importance_weighted_bound
-from mathcheck.inference.reparameterization import normal_sample
+from mathcheck.probability._binary import signs
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
-from mathcheck.probability.normal import normal_log_prob
 
-# Decodings at a time: as many as fit into tens of megabytes.
-_AT_ONCE = 2**14
+# Decodings at a time: as many as fit into tens of megabytes, and as fit into the cache.
+_AT_ONCE, _IN_CACHE = 2**14, 2**10
 
 
 def binarise(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,11 +78,20 @@ class VAE(nn.Module):
             x: binary images, `(n, pixels)`.
             noise: standard normal, `(n, K, latent)`.
         """
-        mean, log_variance = (t.unsqueeze(1).expand_as(noise) for t in self.posterior(x))
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+            return self._log_weights(x, noise)
+        # What the decoder gives for a few images stays in the cache until it is used.
+        images = max(1, _IN_CACHE // noise.shape[1])
+        parts = zip(torch.split(x, images), torch.split(noise, images), strict=True)
+        return torch.cat([self._log_weights(*part) for part in parts])
+
+    def _log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
+        mean, log_variance = (t.unsqueeze(1) for t in self.posterior(x))
         z = _draw(mean, log_variance, noise)
-        zero = torch.zeros_like(z)
-        likelihood = bernoulli_log_prob_from_logits(x.unsqueeze(1).expand(-1, z.shape[1], -1), self.logits(z))
-        return likelihood + normal_log_prob(z, zero, zero) - normal_log_prob(z, mean, log_variance)
+        # An image is no more copied for each draw than its signs are.
+        likelihood = functional.logsigmoid(self.logits(z) * signs(x).unsqueeze(1)).sum(-1)
+        # log p(z) - log q(z | x), where 2 pi and, for a posterior like the prior, nearly everything else cancels.
+        return likelihood + ((noise - z) * (noise + z) + log_variance).sum(-1) / 2
 
     @torch.no_grad()
     def many_log_weights(self, x: Tensor, draws: int, generator: torch.Generator) -> Tensor:
@@ -107,7 +116,7 @@ class VAE(nn.Module):
 
 
 def _draw(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    return normal_sample(torch.stack([mean, log_variance / 2], -1), noise.unsqueeze(-1)).squeeze(-1)
+    return mean + (log_variance / 2).exp() * noise
 
 
 class _Shifted(nn.Module):

@@ -19,22 +19,12 @@ from torch.nn import functional
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
 from mathcheck.oracles import arb
+from mathcheck.probability._binary import LogitLogProb, binary
 from mathcheck.probability.density import Density
 from mathcheck.probability.discrete_families import bernoullis
 from mathcheck.probability.log_likelihood import LogLikelihood
 from mathcheck.residual import Residual, close
 from mathcheck.strategies import BATCH_SHAPES, Interval
-
-
-def _binary(outcomes: Tensor) -> Tensor:
-    """Where the outcome is 1."""
-    one = outcomes == 1
-    if not bool((one | (outcomes == 0)).all()):
-        stray = outcomes[~(one | (outcomes == 0))].flatten()[0]
-        raise ValueError(
-            f"outcomes must be 0 or 1, got {float(stray)}; for grey values see continuous_bernoulli_log_prob"
-        )
-    return one
 
 
 def bernoulli_log_prob(outcomes: Tensor, probabilities: Tensor) -> Tensor:
@@ -57,7 +47,7 @@ def bernoulli_log_prob(outcomes: Tensor, probabilities: Tensor) -> Tensor:
     """
     arguments.vectors(outcomes=outcomes, probabilities=probabilities)
     arguments.alike(outcomes=outcomes, probabilities=probabilities)
-    one = _binary(outcomes)
+    one = binary(outcomes)
     if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
         raise ValueError(f"probabilities must lie in [0, 1], got {float(probabilities.detach().min())} to "
                          f"{float(probabilities.detach().max())}")  # fmt: skip
@@ -73,7 +63,8 @@ def bernoulli_log_prob_from_logits(outcomes: Tensor, logits: Tensor) -> Tensor:
     $\mu = 1/(1 + e^{-\ell})$ is never formed, so that logits of any size keep all digits.
 
     Args:
-        outcomes: t, `(*batch, n)`, each 0 or 1.
+        outcomes: t, `(*batch, n)`, each 0 or 1. Under `torch.compile`, where nobody can look at them, another number makes
+            the value NaN instead of raising.
         logits: $\ell = \log\frac{\mu}{1-\mu}$, `(*batch, n)`, finite.
 
     Returns:
@@ -84,7 +75,8 @@ def bernoulli_log_prob_from_logits(outcomes: Tensor, logits: Tensor) -> Tensor:
     """
     arguments.vectors(outcomes=outcomes, logits=logits)
     arguments.alike(outcomes=outcomes, logits=logits)
-    return functional.logsigmoid(torch.where(_binary(outcomes), logits, -logits)).sum(-1)
+    value: Tensor = LogitLogProb.apply(outcomes, logits)  # type: ignore[no-untyped-call]
+    return value
 
 
 def continuous_bernoulli_log_prob(values: Tensor, logits: Tensor) -> Tensor:
