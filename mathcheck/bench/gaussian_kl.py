@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from mathcheck.bench import _jax
 from mathcheck.bench.kernel import (
+    COMPILED,
     OURS,
     PLAIN,
+    Contender,
     Kernel,
     Size,
     Work,
     against,
+    compiled,
     of,
     with_gradient,
 )
-from mathcheck.divergence.gaussian_kl import kl_diagonal
+from mathcheck.divergence.gaussian_kl import kl_cholesky, kl_diagonal, kl_full
 
 DIAGONAL_SIZES = ({"rows": 64, "n": 32}, {"rows": 1024, "n": 256}, {"rows": 4096, "n": 512})
 
@@ -63,6 +71,24 @@ def _slope_terms(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> tuple[Tensor, ..
     )
 
 
+def _numpyro(jax: Any) -> Any:
+    numpyro: Any = importlib.import_module("numpyro.distributions")
+
+    def divergence(m: Any, v: Any, a: Any, w: Any) -> Any:
+        q, p = (numpyro.Normal(mean, jax.numpy.exp(log / 2)).to_event(1) for mean, log in ((m, v), (a, w)))
+        return numpyro.kl_divergence(q, p)
+
+    return divergence
+
+
+def _with_slopes(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda jax: jax.grad(lambda *inputs: build(jax)(*inputs).sum(), argnums=(0, 1, 2, 3))
+
+
+def _by_jax(build: Callable[[Any], Any], *needs: str) -> Contender:
+    return replace(_jax.contender(build), needs=("jax", *needs))
+
+
 DIAGONAL = Kernel(
     "kl_diagonal",
     "KL of diagonal normals, forward",
@@ -71,16 +97,129 @@ DIAGONAL = Kernel(
     _diagonal,
     {
         OURS: of(kl_diagonal),
+        COMPILED: compiled(kl_diagonal),
         PLAIN: of(textbook),
         "torch.distributions": of(_distributions(True)),
         "torch.distributions, unvalidated": of(_distributions(False)),
+        "numpyro": _by_jax(_numpyro, "numpyro"),
     },
     against(textbook, _terms),
     lambda size: Work(4 * size["rows"] * size["n"]),
     card_sizes=({"rows": 4096, "n": 512}, {"rows": 16384, "n": 1024}, {"rows": 65536, "n": 1024}),
 )
 
+MATRIX_SIZES = ({"rows": 16, "n": 4}, {"rows": 64, "n": 16}, {"rows": 256, "n": 64})
+
+
+def _covariances(size: Size, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    n = size["n"]
+    draw = functools.partial(torch.randn, generator=generator, dtype=torch.float64)
+    roots = [draw(size["rows"], n, n) / n**0.5 for _ in range(2)]
+    spreads = [(root @ root.mT + torch.eye(n)).to(dtype) for root in roots]
+    means = [draw(size["rows"], n).to(dtype) for _ in range(2)]
+    return means[0], spreads[0], means[1], spreads[1]
+
+
+def _factors(size: Size, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    m, v, a, w = _covariances(size, generator, torch.float64)
+    return tuple(t.to(dtype) for t in (m, torch.linalg.cholesky(v), a, torch.linalg.cholesky(w)))
+
+
+def textbook_full(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    """The formula as one finds it, of means and covariances."""
+    shift = (a - m).unsqueeze(-1)
+    solved = torch.linalg.solve(w, torch.cat([v, shift], -1))
+    trace = solved[..., :-1].diagonal(dim1=-2, dim2=-1).sum(-1)
+    logs = _log_determinant(w) - _log_determinant(v)
+    value: Tensor = (trace - m.shape[-1] + logs + (shift * solved[..., -1:]).sum((-2, -1))) / 2
+    return value
+
+
+def _log_determinant(matrix: Tensor) -> Tensor:
+    value: Tensor = torch.linalg.slogdet(matrix).logabsdet
+    return value
+
+
+def textbook_factors(m: Tensor, lower: Tensor, a: Tensor, other: Tensor) -> Tensor:
+    """The formula as one finds it, of means and Cholesky factors."""
+    solved = torch.linalg.solve_triangular(other, torch.cat([lower, (a - m).unsqueeze(-1)], -1), upper=False)
+    logs = (other.diagonal(dim1=-2, dim2=-1).log() - lower.diagonal(dim1=-2, dim2=-1).log()).sum(-1)
+    value: Tensor = (solved.square().sum((-2, -1)) - m.shape[-1]) / 2 + logs
+    return value
+
+
+def _multivariate(spread: str, validate: bool) -> Callable[..., Tensor]:
+    def divergence(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
+        q, p = (MultivariateNormal(mean, validate_args=validate, **{spread: t}) for mean, t in ((m, v), (a, w)))
+        value: Tensor = kl_divergence(q, p)
+        return value
+
+    return divergence
+
+
+def _matrix_terms(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
+    """The trace, n, both log-determinants and the squared distance, times the larger condition number."""
+    logs = _log_determinant(w).abs() + _log_determinant(v).abs()
+    condition = torch.maximum(torch.linalg.cond(v), torch.linalg.cond(w))
+    return condition * (textbook_full(m, v, a, w).abs() + 2 * m.shape[-1] + 2 * logs)
+
+
+def _factor_terms(m: Tensor, lower: Tensor, a: Tensor, other: Tensor) -> Tensor:
+    return _matrix_terms(m, lower @ lower.mT, a, other @ other.mT)
+
+
+def _matrix_work(size: Size) -> Work:
+    n, rows = size["n"], size["rows"]
+    return Work(2 * rows * (n * n + n), rows * (2 * n**3 / 3 + n**3 / 3 + n**2))
+
+
+def _factor_work(size: Size) -> Work:
+    n, rows = size["n"], size["rows"]
+    return Work(2 * rows * (n * n + n), rows * (n**3 / 3 + n**2))
+
+
+FULL = Kernel(
+    "kl_full",
+    "KL of normals with covariance matrices, forward",
+    "divergence.gaussian_kl",
+    MATRIX_SIZES,
+    _covariances,
+    {
+        OURS: of(kl_full),
+        PLAIN: of(textbook_full),
+        "torch.distributions": of(_multivariate("covariance_matrix", True)),
+        "torch.distributions, unvalidated": of(_multivariate("covariance_matrix", False)),
+    },
+    against(textbook_full, _matrix_terms),
+    _matrix_work,
+    card_sizes=({"rows": 256, "n": 64}, {"rows": 1024, "n": 64}, {"rows": 8192, "n": 64}),
+)
+
+CHOLESKY = Kernel(
+    "kl_cholesky",
+    "KL of normals with Cholesky factors, forward",
+    "divergence.gaussian_kl",
+    MATRIX_SIZES,
+    _factors,
+    {
+        OURS: of(kl_cholesky),
+        PLAIN: of(textbook_factors),
+        "torch.distributions": of(_multivariate("scale_tril", True)),
+        "torch.distributions, unvalidated": of(_multivariate("scale_tril", False)),
+    },
+    against(textbook_factors, _factor_terms),
+    _factor_work,
+    card_sizes=FULL.card_sizes,
+)
+
 KERNELS = (
     DIAGONAL,
-    with_gradient(DIAGONAL, against(slopes, _slope_terms), lambda size: Work(8 * size["rows"] * size["n"])),
+    with_gradient(
+        DIAGONAL,
+        against(slopes, _slope_terms),
+        lambda size: Work(8 * size["rows"] * size["n"]),
+        {"numpyro": _by_jax(_with_slopes(_numpyro), "numpyro")},
+    ),
+    FULL,
+    CHOLESKY,
 )

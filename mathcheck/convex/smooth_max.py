@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import Options, check, claim, laws
+from mathcheck.convex._log_sum_exp import log_sum_exp
 from mathcheck.evidence import Evidence
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
@@ -67,10 +68,7 @@ def smooth_max(x: Tensor, beta: float = 1.0) -> Tensor:
     """
     arguments.vectors(x=x)
     arguments.positive(beta=beta)
-    top = x.detach().amax(-1, keepdim=True)
-    # Where the maximum is infinite the shift would be inf - inf; without it the sum of exponentials is right.
-    top = torch.where(top.isinf(), torch.zeros_like(top), top)
-    return top.squeeze(-1) + torch.logsumexp(beta * (x - top), -1) / beta
+    return log_sum_exp(x, beta)
 
 
 reference = SmoothMax(smooth_max, batch_shapes=BATCH_SHAPES)

@@ -85,30 +85,34 @@ class _CholeskyDivergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, mean_q: Tensor, lower_q: Tensor, mean_p: Tensor, lower_p: Tensor) -> Tensor:
-        eye = torch.eye(lower_p.shape[-1], dtype=lower_p.dtype, device=lower_p.device)
-        diagonal_p = lower_p.diagonal(dim1=-2, dim2=-1)
-        difference = lower_q - lower_p
+        size, diagonal_p = lower_p.shape[-1], lower_p.diagonal(dim1=-2, dim2=-1)
         # Near each other N is solved for, since I + N would swallow it; far apart M, since its small entries drown in N.
-        near = (difference.abs() / diagonal_p.unsqueeze(-1)).amax((-2, -1), keepdim=True) <= 0.5
-        columns = torch.cat([torch.where(near, difference, lower_q), (mean_q - mean_p).unsqueeze(-1)], -1)
+        far = ((lower_q - lower_p).abs_().amax(-1) > diagonal_p / 2).any(-1, keepdim=True).to(lower_q.dtype)
+        # By columns, as the solver wants them.
+        columns = lower_q.new_empty(*mean_q.shape[:-1], size + 1, size).mT
+        torch.addcmul(lower_q, far.unsqueeze(-1) - 1, lower_p, out=columns[..., :-1])
+        torch.sub(mean_q, mean_p, out=columns[..., -1])
         solved = torch.linalg.solve_triangular(lower_p, columns, upper=False)
-        part, z = solved[..., :-1], solved[..., -1]
-        n, m = torch.where(near, part, part - eye), torch.where(near, part + eye, part)
-        excess = log_excess(n.diagonal(dim1=-2, dim2=-1), m.diagonal(dim1=-2, dim2=-1))
-        ctx.save_for_backward(n, m, z, lower_q, lower_p)
+        n, z = solved[..., :-1], solved[..., -1]
+        n_diagonal = n.diagonal(dim1=-2, dim2=-1)
+        m_diagonal = n_diagonal + (1 - far)
+        n_diagonal.sub_(far)
+        ctx.save_for_backward(n, m_diagonal, z, lower_q, lower_p)
         # Halved before it is squared: the sum of squares may overflow where its half does not.
-        value: Tensor = (n / 2 * n).sum((-2, -1)) + (z / 2 * z).sum(-1) + excess.sum(-1)
+        value: Tensor = torch.mul(solved, 0.5).mul_(solved).sum((-2, -1)) + log_excess(n_diagonal, m_diagonal).sum(-1)
         return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        n, m, z, lower_q, lower_p = ctx.saved_tensors
+        n, m_diagonal, z, lower_q, lower_p = ctx.saved_tensors
         n_diagonal = n.diagonal(dim1=-2, dim2=-1)
+        m = n.clone()
+        m.diagonal(dim1=-2, dim2=-1).copy_(m_diagonal)
         e = m @ m.mT
-        strict = n.tril(-1)
-        e_diagonal = n_diagonal * (m.diagonal(dim1=-2, dim2=-1) + 1) + strict.square().sum(-1)
-        e = e - torch.diag_embed(e.diagonal(dim1=-2, dim2=-1) - e_diagonal)
+        # The diagonal from N: its entries are of the size of N where those of M M^T are close to 1.
+        squares = n.tril(-1).square_().sum(-1)
+        e.diagonal(dim1=-2, dim2=-1).copy_(n_diagonal * (m_diagonal + 1) + squares)
         columns = torch.cat([n, e + z.unsqueeze(-1) * z.unsqueeze(-2), z.unsqueeze(-1)], -1)
         solved = torch.linalg.solve_triangular(lower_p.mT, columns, upper=True)
         size = n.shape[-1]
@@ -206,14 +210,16 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
             raise ValueError(f"{name} must be positive definite; a leading minor of order {int(info.max())} is not")
         factors.append(factor)
     lower_q, lower_p = factors
-    value = kl_cholesky(mean_q, lower_q, mean_p, lower_p)
-    difference = covariance_q.tril() - covariance_p.tril()
-    roots = covariance_p.diagonal(dim1=-2, dim2=-1).sqrt()
-    close = (difference.abs() <= 0.01 * roots.unsqueeze(-1) * roots.unsqueeze(-2)).all(-1).all(-1)
+    value: Tensor = _CholeskyDivergence.apply(mean_q, lower_q, mean_p, lower_p)  # type: ignore[no-untyped-call]
+    variances = covariance_p.diagonal(dim1=-2, dim2=-1)
+    close = ((covariance_q.diagonal(dim1=-2, dim2=-1) - variances).abs() <= 0.01 * variances).all(-1)
     if not bool(close.any()):
         return value
-    rows = (mean_q - mean_p)[close], difference[close], lower_p[close]
-    return value.masked_scatter(close, torch.where(*_nearly_equal(*rows), value[close]))
+    roots = variances[close].sqrt()
+    difference = covariance_q[close].tril() - covariance_p[close].tril()
+    agree = (difference.abs() <= 0.01 * roots.unsqueeze(-1) * roots.unsqueeze(-2)).all(-1).all(-1)
+    near, nearly = _nearly_equal((mean_q - mean_p)[close], difference, lower_p[close])
+    return value.masked_scatter(close, torch.where(near & agree, nearly, value[close]))
 
 
 def _nearly_equal(shift: Tensor, difference: Tensor, lower_p: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,33 +17,10 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
+from mathcheck.convex._log_sum_exp import log_sum_exp
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
 from mathcheck.strategies import BATCH_SHAPES, Interval
-
-
-class _Expm1(torch.autograd.Function):
-    """$e^x - 1$ with the derivative $e^x$; torch takes its own from the value, as $(e^x - 1) + 1$, which cancels."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return torch.expm1(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return grad * torch.exp(x)
-
-
-def _expm1(x: Tensor) -> Tensor:
-    value: Tensor = _Expm1.apply(x)  # type: ignore[no-untyped-call]
-    return value
 
 
 def log_mean_exp(x: Tensor, dim: int = -1) -> Tensor:
@@ -69,17 +46,7 @@ def log_mean_exp(x: Tensor, dim: int = -1) -> Tensor:
     arguments.integers(dim=dim)
     if not -x.ndim <= dim < x.ndim or x.shape[dim] < 1:
         raise ValueError(f"x must have at least one entry along dim={dim}, got shape {tuple(x.shape)}")
-    top = x.detach().amax(dim, keepdim=True)
-    # Where the maximum is infinite the shift would be inf - inf; without it the mean of exponentials is right.
-    top = torch.where(top.isinf(), torch.zeros_like(top), top)
-    shifted = x - top
-    mean = shifted.exp().mean(dim)
-    near, nothing = mean > 0.5, mean == 0
-    # Each logarithm sees a harmless number where the other one is used, so that no gradient becomes 0 times infinity.
-    below = torch.where(near, _expm1(shifted).mean(dim), torch.zeros_like(mean)).log1p()
-    far = torch.where(near | nothing, torch.ones_like(mean), mean).log()
-    value = top.squeeze(dim) + below + far
-    return torch.where(nothing, torch.full_like(value, -math.inf), value)
+    return log_sum_exp(x.movedim(dim, -1), mean=True)
 
 
 LogMeanExp = Callable[[Tensor], Tensor]
