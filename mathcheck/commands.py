@@ -119,6 +119,8 @@ def bench_command(
     The claims behind a kernel are verified first, and every result that is timed; then all contenders take turns. Ratios
     are told, since times differ from machine to machine; beside them stands what the machine needs for the work alone.
     """
+    import difflib
+
     import torch
 
     from mathcheck.bench import measure
@@ -135,7 +137,9 @@ def bench_command(
         return 0
     unknown = [name for name in names if not any(k == name or k.startswith(name + "_") for k in known)]
     if unknown:
-        raise Usage(f"there is no kernel {unknown[0]!r}, expected some of {', '.join(known)}")
+        close = difflib.get_close_matches(unknown[0], known, 3)
+        meant = f"did you mean {' or '.join(close)}?" if close else "`mathcheck bench --list` shows what there is"
+        raise Usage(f"there is no kernel {unknown[0]!r}; {meant}")
     check_files(json_path)
     check_device(device)
     chosen = [k for k in known.values() if not names or any(k.name == n or k.name.startswith(n + "_") for n in names)]
