@@ -91,4 +91,4 @@ def test_a_folder_without_runs_and_a_damaged_file_are_named(tmp_path: Path) -> N
 def test_pages_of_nothing_are_refused() -> None:
     result = CliRunner().invoke(main, ["pages"])
     assert result.exit_code != 0
-    assert "give REPORT.json, --self-test FILE or --experiments DIR" in result.stderr
+    assert "give REPORT.json, --self-test FILE, --experiments DIR" in result.stderr
