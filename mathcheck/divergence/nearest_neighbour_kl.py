@@ -65,8 +65,11 @@ def nearest_neighbour_kl(x: Tensor, y: Tensor, k: int = 3, *, period: float | No
         # The remainder of a tiny negative number is the period itself after rounding, which the tree refuses.
         points = [p % period % period for p in points]
     (n, d), m = x.shape, len(y)
-    own = cKDTree(points[0], boxsize=period).query(points[0], k=[k + 1])[0][:, 0]
-    other = cKDTree(points[1], boxsize=period).query(points[0], k=[k])[0][:, 0]
+    tree = cKDTree(points[0], boxsize=period)
+    # In the tree's order points that are asked after each other lie side by side, and find the same nodes in the cache.
+    asked = points[0][tree.indices]
+    own = tree.query(asked, k=[k + 1])[0][:, 0]
+    other = cKDTree(points[1], boxsize=period).query(asked, k=[k])[0][:, 0]
     ratios = torch.from_numpy(other).log() - torch.from_numpy(own).log()
     return (d * ratios.mean() + math.log(m / (n - 1))).to(x)
 
