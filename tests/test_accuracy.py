@@ -8,7 +8,7 @@ import mpmath
 import pytest
 import torch
 
-from mathcheck.bench.accuracy import DTYPES, KERNELS, Row, markdown, table, ulps
+from mathcheck.bench.accuracy import DTYPES, FUNCTIONS, Row, markdown, table, ulps
 from mathcheck.bench.kernel import OURS, PLAIN
 
 F32, F64 = torch.float32, torch.float64
@@ -28,8 +28,8 @@ def _of(rows: list[Row], contender: str) -> list[Row]:
 
 def test_ours_is_within_a_few_roundings_in_every_case(rows: list[Row]) -> None:
     ours = _of(rows, OURS)
-    assert len(ours) == len(DTYPES) * sum(len(kernel.lattices) for kernel in KERNELS)
-    kernels = {kernel.name: kernel for kernel in KERNELS}
+    assert len(ours) == len(DTYPES) * sum(len(kernel.lattices) for kernel in FUNCTIONS)
+    kernels = {kernel.name: kernel for kernel in FUNCTIONS}
     for row in ours:
         ill = (row.kernel, row.case) in ILL_CONDITIONED
         condition = kernels[row.kernel].condition(row.at.inputs) if ill else 1.0
@@ -56,7 +56,7 @@ def test_ulps_count_the_numbers_between(dtype: torch.dtype, eps: float) -> None:
 
 def test_the_condition_number_is_that_of_the_formula() -> None:
     r"""$\log\frac1n\sum e^{x_i}$ of one number is that number: condition 1; the smooth maximum of (1, 1) by hand."""
-    kernels = {kernel.name: kernel for kernel in KERNELS}
+    kernels = {kernel.name: kernel for kernel in FUNCTIONS}
     one = torch.tensor([3.0], dtype=F64)
     assert kernels["log_mean_exp"].condition((one,)) == pytest.approx(1.0, rel=4 * torch.finfo(F64).eps)
     # v = 1 + log(2) / beta, of which beta dv/dbeta = -log(2) / beta; the slopes in x sum to 1.
@@ -67,7 +67,7 @@ def test_the_condition_number_is_that_of_the_formula() -> None:
 
 
 def test_every_point_is_held_by_its_dtype() -> None:
-    for kernel in KERNELS:
+    for kernel in FUNCTIONS:
         for case, lattice in kernel.lattices.items():
             for dtype in DTYPES:
                 for inputs in lattice(dtype).values():

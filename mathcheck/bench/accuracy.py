@@ -133,7 +133,7 @@ def table(names: Sequence[str] = (), dtypes: Sequence[torch.dtype] = DTYPES) -> 
     Raises:
         ValueError: for a name that there is none of.
     """
-    known = {kernel.name: kernel for kernel in KERNELS}
+    known = {kernel.name: kernel for kernel in FUNCTIONS}
     if unknown := set(names) - set(known):
         raise ValueError(f"names must be among {', '.join(known)}, got {', '.join(sorted(unknown))}")
     return [
@@ -175,4 +175,4 @@ def _told(row: Row) -> str:
     return f"**{number}**" if row.contender == OURS else f"{number}, negative" if row.negative else number
 
 
-KERNELS = tuple(Accuracy(*fields) for fields in cases.CASES)
+FUNCTIONS = tuple(Accuracy(*fields) for fields in cases.CASES)

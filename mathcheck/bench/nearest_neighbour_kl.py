@@ -59,7 +59,7 @@ def _all_distances(x: Tensor, y: Tensor) -> Tensor:
     """Without a tree, a block of rows at a time: n m distances."""
 
     def kth(points: Tensor, k: int) -> Tensor:
-        rows = x.split(max(1, _BLOCK // len(points)))
+        rows = torch.split(x, max(1, _BLOCK // len(points)))
         far = [torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist") for block in rows]
         return torch.cat([block.kthvalue(k, -1).values for block in far])
 
