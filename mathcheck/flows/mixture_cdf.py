@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
+from mathcheck.flows._mixture_table import NODES, roots
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb
 from mathcheck.residual import Ball, Residual, at_most, close, exactly
@@ -55,7 +56,8 @@ def mixture_cdf(logits: Tensor, means: Tensor, log_scales: Tensor) -> Bijection:
     $\log f'(x) = \log\sum_k\pi_k\varphi_{\mu_k,\sigma_k}(x) - \log\varphi(z)$. In the tails both terms are huge, so the code
     subtracts the log-hazards $\log(F'/F)$ and $\log(\varphi/\Phi)(z)$ instead, in the nearer tail; z comes from log F or
     log(1 - F) there, and nothing saturates. The inverse is bracketed by the components' quantiles $\mu_k + \sigma_k z$
-    and found by Newton's method with bisection.
+    and found by Newton's method with bisection; thousands of points at once from a table of f and one Newton step, and
+    only those by a search for which that step shows that it is not enough.
 
     Args:
         logits: `(K,)`, K at least 1; $\pi$ is their softmax.
@@ -100,34 +102,59 @@ def mixture_cdf(logits: Tensor, means: Tensor, log_scales: Tensor) -> Bijection:
         z = z + (change - change.detach()) * stretch
         return z, (shares - spread + hazards).logsumexp(-1) - _log_hazard(-z.abs())
 
+    def search(z: Tensor) -> Tensor:
+        ends = means.to(z) + torch.exp(log_scales.to(z)) * z.unsqueeze(-1)
+        low, high = ends.amin(-1), ends.amax(-1)
+        x, active = low + (high - low) / 2, torch.ones_like(z, dtype=torch.bool)
+        last = torch.full_like(z, math.inf)
+        for _ in range(_INVERSE_STEPS):
+            at_x, log_slope = solved(x, "z")
+            low, high = torch.where(at_x <= z, x, low), torch.where(at_x >= z, x, high)
+            stretch = torch.exp(-log_slope)
+            proposal = x + (z - at_x) * stretch
+            # Either the bracket is halved or the step: it ends, and near the root it is Newton's method.
+            step = (proposal - x).abs()
+            newton = (proposal >= low) & (proposal <= high) & (step <= last / 2)
+            following = torch.where(newton, proposal, low + (high - low) / 2)
+            # A step below the roundings of x and of f(x) tells nothing.
+            active &= ~(step <= 4 * torch.finfo(z.dtype).eps * (x.abs() + z.abs() * stretch))
+            x, last = torch.where(active, following, x), (following - x).abs()
+            if not bool(active.any()):
+                break
+        return x
+
     def inverse(z: Tensor) -> Tensor:
+        arguments.floating(z=z)
         with torch.no_grad():
-            ends = means.to(z) + torch.exp(log_scales.to(z)) * z.detach().unsqueeze(-1)
-            low, high = ends.amin(-1), ends.amax(-1)
-            x, active = low + (high - low) / 2, torch.ones_like(z, dtype=torch.bool)
-            last = torch.full_like(z, math.inf)
-            for _ in range(_INVERSE_STEPS):
-                at_x, log_slope = solved(x, "z")
-                low, high = torch.where(at_x <= z, x, low), torch.where(at_x >= z, x, high)
-                stretch = torch.exp(-log_slope)
-                proposal = x + (z - at_x) * stretch
-                # Either the bracket is halved or the step: it ends, and near the root it is Newton's method.
-                step = (proposal - x).abs()
-                newton = (proposal >= low) & (proposal <= high) & (step <= last / 2)
-                following = torch.where(newton, proposal, low + (high - low) / 2)
-                # A step below the roundings of x and of f(x) tells nothing.
-                active &= ~(step <= 4 * torch.finfo(z.dtype).eps * (x.abs() + z.abs() * stretch))
-                x, last = torch.where(active, following, x), (following - x).abs()
-                if not bool(active.any()):
-                    break
+            if z.numel() < NODES:
+                x = search(z)
+            else:
+                flat, mixture = z.flatten(), (logits.to(z).softmax(0), means.to(z), log_scales.to(z).exp())
+                x, done = roots(lambda x: solved(x, "z"), flat, *mixture)
+                hard = done.logical_not().nonzero().squeeze(-1)
+                if hard.numel():
+                    x[hard] = search(flat[hard])
+                x = x.reshape(z.shape)
         if not torch.is_grad_enabled():
             return x
         at_x, log_slope = solved(x, "z")
         # f(x; theta) = z defines x(z, theta): dx = (dz - df) / f'.
         return x + ((z - z.detach()) - (at_x - at_x.detach())) * torch.exp(-log_slope.detach())
 
-    return Bijection(lambda x: solved(x, "x")[0], inverse, lambda x: solved(x, "x")[1], (),
-                     lambda z: -solved(inverse(z), "z")[1], batch_shapes=BATCH_SHAPES)  # fmt: skip
+    def inverse_and_log_det(z: Tensor) -> tuple[Tensor, Tensor]:
+        x = inverse(z)
+        return x, -solved(x, "z")[1]
+
+    return Bijection(
+        lambda x: solved(x, "x")[0],
+        inverse,
+        lambda x: solved(x, "x")[1],
+        (),
+        lambda z: inverse_and_log_det(z)[1],
+        batch_shapes=BATCH_SHAPES,
+        forward_and_log_det=lambda x: solved(x, "x"),
+        inverse_and_log_det=inverse_and_log_det,
+    )
 
 
 def mass_of_the_bounded_map(total: Any) -> Any:

@@ -58,10 +58,13 @@ def constrained(w: Tensor, u: Tensor) -> Tensor:
         `(n,)`, differentiable.
 
     Raises:
-        TypeError, ValueError: for arguments that are not finite floating vectors of one shape, dtype and device, or
-            `w` zero.
+        TypeError, ValueError: for `w` zero, or other than finite floating vectors of one shape, dtype and device.
     """
     _parameters(w, u)
+    return _constrained(w, u)
+
+
+def _constrained(w: Tensor, u: Tensor) -> Tensor:
     size = w.detach().abs().amax()
     direction = w / size
     return u + (_softplus(-(w @ u)) - 1) / size * direction / (direction @ direction)
@@ -106,8 +109,7 @@ def planar(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
     increasing equation $a + c\tanh a = w^\top y + b$, by a Newton iteration that is monotone; then $z = y - \hat u\tanh a$.
 
     Args:
-        w: `(n,)`, not zero.
-        u: `(n,)`, any vector.
+        w, u: `(n,)`, as in `constrained`.
         b: a number, `()`.
 
     Returns:
@@ -127,11 +129,11 @@ def planar(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
         """The vector u-hat, the place w.x + b, and w.u."""
         arguments.events((n,), **{name: x})
         weights, shift = w.to(x), u.to(x)
-        return constrained(weights, shift), (x * weights).sum(-1) + b.to(x), weights @ shift
+        return _constrained(weights, shift), x @ weights + b.to(x), weights @ shift
 
-    def forward(z: Tensor) -> Tensor:
-        direction, a, _ = parts(z, "z")
-        return z + direction * a.tanh().unsqueeze(-1)
+    def forward_and_log_det(z: Tensor) -> tuple[Tensor, Tensor]:
+        direction, a, x = parts(z, "z")
+        return torch.addcmul(z, a.tanh().unsqueeze(-1), direction), _log_det(a, x)
 
     def inverse(y: Tensor) -> Tensor:
         direction, target, x = parts(y, "y")
@@ -145,11 +147,9 @@ def planar(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
         a = a + (residual - residual.detach()) / derivative
         return y - direction * a.tanh().unsqueeze(-1)
 
-    def log_abs_det_jacobian(z: Tensor) -> Tensor:
-        return _log_det(*parts(z, "z")[1:])
-
-    return Bijection(forward, inverse, log_abs_det_jacobian, (n,), lambda y: -log_abs_det_jacobian(inverse(y)),
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return Bijection(lambda z: forward_and_log_det(z)[0], inverse, lambda z: _log_det(*parts(z, "z")[1:]), (n,),
+                     lambda y: -_log_det(*parts(inverse(y), "y")[1:]), batch_shapes=BATCH_SHAPES,
+                     forward_and_log_det=forward_and_log_det)  # fmt: skip
 
 
 Lemma = Callable[[list[Fraction], list[Fraction]], Fraction]
@@ -345,7 +345,6 @@ def _with_log_det(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callabl
     def slip(build: Build) -> Build:
         def built(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
             flow = build(w, u, b)
-
             value = flow.log_abs_det_jacobian or torch.zeros_like
             return replace(flow, log_abs_det_jacobian=lambda z: change(z @ w + b, _softplus(w @ u) - 1, value(z)))
 

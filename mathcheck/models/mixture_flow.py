@@ -43,8 +43,9 @@ class MixtureFlow(nn.Module):
     def log_prob(self, x: Tensor) -> Tensor:
         r"""$\log\varphi(f(x)) + \log f'(x)$, `(*batch,)` -> `(*batch,)`, in nats: that of a Gaussian mixture."""
         flow = self.bijection
-        assert flow.log_abs_det_jacobian is not None
-        return _standard(flow.forward(x)) + flow.log_abs_det_jacobian(x)
+        assert flow.forward_and_log_det is not None
+        z, log_det = flow.forward_and_log_det(x)
+        return _standard(z) + log_det
 
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
