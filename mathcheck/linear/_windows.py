@@ -1,4 +1,4 @@
-"""Windows of r by r pixels, filled and summed: what upsampling, average pooling and their adjoints are made of.
+"""Windows of images, filled and summed, and of signals, multiplied by filters; for arguments that were checked.
 
 Images are worked on a block of rows at a time: what was just written or summed is still in the cache for the next step.
 """
@@ -9,6 +9,7 @@ import functools
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _BLOCK = 2**18
 
@@ -19,7 +20,7 @@ def _rows_at_once(small: Tensor, r: int) -> int:
 
 
 def repeated(x: Tensor, r: int, divisor: int = 1) -> Tensor:
-    r"""$U x$ over a divisor, for images that were checked: each pixel is written $r^2$ times, into one output.
+    r"""Upsampling $U x$ over a divisor: each pixel is written $r^2$ times, into one output.
 
     The first of r equal rows takes its pixels at stride r; the others are copies of whole rows.
     """
@@ -39,7 +40,7 @@ def repeated(x: Tensor, r: int, divisor: int = 1) -> Tensor:
 
 
 def summed(y: Tensor, r: int) -> Tensor:
-    r"""$U^* y$ for images that were checked."""
+    r"""Its adjoint $U^* y$, the sums over windows."""
     *batch, h, w = y.shape
     if r == 1:
         return y.clone()
@@ -58,3 +59,15 @@ def summed(y: Tensor, r: int) -> Tensor:
         for b in range(2, r):
             pixels += row[:, b::r]
     return x
+
+
+def products_of_windows(y: Tensor, w: Tensor) -> Tensor:
+    r"""The correlation $A_w y$: overlapping windows of the signal, a strided view, times the filter."""
+    windows = y.unfold(-1, w.shape[-1], 1)
+    return windows @ w if y.ndim == 1 else (windows @ w.unsqueeze(-1)).squeeze(-1)
+
+
+def adjoint_of_products(v: Tensor, w: Tensor) -> Tensor:
+    r"""Its adjoint $A_w^\top v$: the correlation of v between zeros with the filter reversed."""
+    margin = w.shape[-1] - 1
+    return products_of_windows(pad(v, (margin, margin)), w.flip(-1))

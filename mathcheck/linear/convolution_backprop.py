@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mathcheck import arguments, strategies
 from mathcheck.claim import claim
+from mathcheck.linear._windows import adjoint_of_products, products_of_windows
 from mathcheck.linear.correlate import correlate, correlate_adjoint
 from mathcheck.linear.linear_map import LinearMap
 from mathcheck.oracles import arb
@@ -34,8 +35,9 @@ class Activation(NamedTuple):
 
 
 def _squared_sech(z: Tensor) -> Tensor:
-    decay = torch.exp(-2 * z.abs())
-    return 4 * decay / (1 + decay).square()
+    # Of the logistic function at -2|z|: no digit is lost for large z, and nothing overflows.
+    share = torch.sigmoid(-2 * z.abs())
+    return 4 * share * (1 - share)
 
 
 # The slope of tanh as 1 - tanh^2 would lose every digit where tanh rounds to 1.
@@ -88,19 +90,22 @@ def backpropagate(net: Sequence[Layer], x: Tensor, cotangent: Tensor) -> Backwar
     states = [(x, x)]
     for number, layer in enumerate(net):
         arguments.floating(x=x, **{f"net[{number}].weight": layer.weight, f"net[{number}].bias": layer.bias})
-        if layer.weight.ndim != 1 or layer.bias.ndim != 0:
+        if layer.weight.ndim != 1 or not len(layer.weight) or layer.bias.ndim != 0:
             got = f"{tuple(layer.weight.shape)} and {tuple(layer.bias.shape)}"
             raise ValueError(f"net[{number}] must have a weight (f,) and a bias (), got {got}")
-        z = correlate(states[-1][1], layer.weight) + layer.bias
+        y = states[-1][1]
+        if y.shape[-1] < len(layer.weight):
+            raise ValueError(f"x must leave net[{number}] {len(layer.weight)} entries, got {tuple(x.shape)}")
+        z = products_of_windows(y, layer.weight) + layer.bias
         states.append((z, layer.activation.value(z)))
     if cotangent.shape != states[-1][1].shape:
         raise ValueError(f"cotangent has shape {tuple(cotangent.shape)}, expected {tuple(states[-1][1].shape)}")
     gradient, weights, biases = cotangent, [], []
     for layer, (_, y), (z, _) in zip(reversed(net), states[-2::-1], states[:0:-1], strict=True):
         v = gradient * layer.activation.slope(z)
-        weights.append(correlate(y, v))
+        weights.append(products_of_windows(y, v))
         biases.append(v.sum(-1))
-        gradient = correlate_adjoint(v, layer.weight)
+        gradient = adjoint_of_products(v, layer.weight)
     return Backward(states[-1][1], weights[::-1], biases[::-1], gradient)
 
 

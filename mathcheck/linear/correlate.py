@@ -3,9 +3,9 @@ r"""Correlation of signals with filters, and its adjoint, as products with overl
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import pad
 
 from mathcheck import arguments
+from mathcheck.linear._windows import adjoint_of_products, products_of_windows
 
 
 def _checked(y: Tensor, w: Tensor, names: tuple[str, str], shortest: int) -> None:
@@ -33,7 +33,7 @@ def correlate(y: Tensor, w: Tensor) -> Tensor:
         TypeError, ValueError: for arguments of the wrong type, shape, dtype or device.
     """
     _checked(y, w, ("y", "w"), w.shape[-1] if isinstance(w, Tensor) and w.ndim else 1)
-    return (y.unfold(-1, w.shape[-1], 1) @ w.unsqueeze(-1)).squeeze(-1)
+    return products_of_windows(y, w)
 
 
 def correlate_adjoint(v: Tensor, w: Tensor) -> Tensor:
@@ -52,5 +52,4 @@ def correlate_adjoint(v: Tensor, w: Tensor) -> Tensor:
         TypeError, ValueError: for arguments of the wrong type, shape, dtype or device.
     """
     _checked(v, w, ("v", "w"), 1)
-    margin = w.shape[-1] - 1
-    return correlate(pad(v, (margin, margin)), w.flip(-1))
+    return adjoint_of_products(v, w)
