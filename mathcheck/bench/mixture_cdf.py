@@ -91,7 +91,9 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
     weights, scales, x = logits.softmax(0), log_scales.exp(), result.detach().double().cpu()
     side = torch.where(z > 0, 1.0, -1.0).to(z)
     t = (x.unsqueeze(-1) - means) / scales
-    tail, level = (weights * torch.special.ndtr(-side.unsqueeze(-1) * t)).sum(-1), torch.special.ndtr(-side * z)
+    # torch's ndtr is (1 + erf) / 2, which loses the digits of a tail.
+    tail = (weights * torch.erfc(side.unsqueeze(-1) * t * math.sqrt(0.5))).sum(-1) / 2
+    level = torch.erfc(side * z * math.sqrt(0.5)) / 2
     density = (weights / scales * torch.exp(-t * t / 2)).sum(-1) / math.sqrt(2 * math.pi)
     root = x + side * (tail - level) / density
     stretch = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi) / density
