@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,19 @@ from torch.utils.dlpack import from_dlpack
 from mathcheck.bench.kernel import Call, Contender
 
 
+def module() -> Any:
+    """JAX, which takes every core there is unless it is told before it starts."""
+    if torch.get_num_threads() == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
+    return importlib.import_module("jax")
+
+
 def contender(build: Callable[[Any], Callable[..., Any]]) -> Contender:
     """A function of the kernel's inputs, as `build(jax)` writes it, through `jax.jit`; its results are torch's again."""
 
     def prepare(*inputs: Any) -> Call:
-        jax: Any = importlib.import_module("jax")
+        jax = module()
         double = any(isinstance(t, Tensor) and t.dtype == torch.float64 for t in inputs)
         with jax.enable_x64(double):
             arrays = [jax.numpy.asarray(t.numpy()) if isinstance(t, Tensor) else t for t in inputs]

@@ -85,7 +85,9 @@ def through(weights: Weights, x: Rounded, activation: Callable[[Tensor], Tensor]
     return found
 
 
-def back(weights: Weights, layers: Sequence[tuple[Rounded, Rounded]], slope: Rounded) -> tuple[list[Rounded], Rounded]:
+def back(
+    weights: Weights, layers: Sequence[tuple[Rounded, Rounded]], slope: Rounded, eps: float
+) -> tuple[list[Rounded], Rounded]:
     """The gradients in weights and biases, layer after layer, and in the input, of a net with rectified linear layers.
 
     A hidden unit so near to 0 that rounding may turn it on or off counts with all of its slope.
@@ -100,7 +102,6 @@ def back(weights: Weights, layers: Sequence[tuple[Rounded, Rounded]], slope: Rou
         slope = slope.product(exactly(weights[2 * number]))
         if number:
             before = layers[number - 1][1]
-            eps = torch.finfo(torch.float32).eps
             unsure = before.value.square() <= (SURE * eps) ** 2 * before.variance
             variance = slope.variance + unsure * (slope.value / eps).square()
             on = (before.value > 0).double()

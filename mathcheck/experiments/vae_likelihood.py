@@ -31,7 +31,7 @@ def run(lab: Lab) -> None:
     test = binarise(images.test, lab.generator("test pixels")).to(lab.device)
     with lab.seeded("weights"):
         model = deep(images.side**2).to(lab.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     updates = lab.pick(UPDATES, 80, 5)
 
     def epoch(generator: torch.Generator) -> dict[str, float]:
