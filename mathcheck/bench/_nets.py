@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from mathcheck.residual import Ball, Kind, Residual, close
 
 Weights = Sequence[Tensor]
 
@@ -107,3 +109,18 @@ def back(
             on = (before.value > 0).double()
             slope = Rounded(slope.value * on, variance * torch.maximum(on, unsure.double()))
     return found, slope
+
+
+def after_adam(
+    weights: Weights, gradients: Sequence[Rounded], parameters: Weights, rate: float, eps: float
+) -> Iterator[Residual]:
+    r"""The parameters after the first step of Adam beside the same in double precision.
+
+    That step is $-\eta\,g/(\lvert g\rvert + 10^{-8})$ of the gradient g: it changes by at most
+    $2\eta\,\delta/(\lvert g\rvert + 10^{-8})$ when g changes by $\delta$, and by $2\eta$ in any case.
+    """
+    for number, (start, gradient, after) in enumerate(zip(weights, gradients, parameters, strict=True)):
+        size = gradient.value.abs() + 1e-8
+        radius = rate * (2 * SURE * eps * gradient.variance.sqrt() / size).clamp(max=2.0)
+        true = Ball(start - rate * gradient.value / size, radius, kind=Kind.NUMERICAL, source="the formula in double")
+        yield close(after, true, ulps=4, scale=start.abs() + rate, what=f"parameter {number + 1}")

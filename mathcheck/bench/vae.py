@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.dlpack import from_dlpack
 
 from mathcheck.bench import _jax
-from mathcheck.bench._nets import SURE, Rounded, back, drawn, exactly, net, through
+from mathcheck.bench._nets import SURE, Rounded, after_adam, back, drawn, exactly, net, through
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.experiments.images import batches
 from mathcheck.models.vae import VAE
-from mathcheck.residual import Ball, Kind, Residual, close
+from mathcheck.residual import Residual, close
 from mathcheck.residual import exactly as same
 
 PIXELS, HIDDEN, LATENT, RATE, BATCH = 784, 512, 2, 1e-3, 100
@@ -143,11 +143,7 @@ def _jitted(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
 
 
 def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
-    r"""The loss, and the parameters after the step, beside the same in double precision.
-
-    The first step of Adam is $-\eta\,g/(\lvert g\rvert + 10^{-8})$ of the gradient g: it changes by at most
-    $2\eta\,\delta/(\lvert g\rvert + 10^{-8})$ when g changes by $\delta$, and by $2\eta$ in any case.
-    """
+    """The loss, and the parameters after the step, beside the same in double precision."""
     images, noise, *weights = (t.detach().double() for t in inputs)
     eps, rows = torch.finfo(inputs[0].dtype).eps, len(images)
     encoder = through(weights[:4], exactly(images), torch.relu)
@@ -173,11 +169,7 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
     off = logits_off.sum().sqrt() / rows + (PIXELS * rows) ** 0.5 * terms
     value, *parameters = result
     yield close(value, loss, ulps=SURE, scale=off, what="the loss")
-    for number, (start, gradient, after) in enumerate(zip(weights, of_encoder + of_decoder, parameters, strict=True)):
-        size = gradient.value.abs() + 1e-8
-        radius = RATE * (2 * SURE * eps * gradient.variance.sqrt() / size).clamp(max=2.0)
-        true = Ball(start - RATE * gradient.value / size, radius, kind=Kind.NUMERICAL, source="the formula in double")
-        yield close(after, true, ulps=4, scale=start.abs() + RATE, what=f"parameter {number + 1}")
+    yield from after_adam(weights, of_encoder + of_decoder, parameters, RATE, eps)
 
 
 def _work(size: Size) -> Work:
