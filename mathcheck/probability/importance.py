@@ -221,7 +221,7 @@ def shifts_with_its_weights(s: Importance, log_weights: Tensor, values: Tensor, 
 
 @claim(
     given=functools.partial(_given, zeros=True),
-    mutants=slips.ZEROS | slips.OVERFLOW | slips.COUNT,
+    mutants=slips.ZEROS | slips.COUNT,
     repairs=slips.REPAIRS,
 )
 def draws_of_weight_zero_are_limits(s: Importance, log_weights: Tensor, values: Tensor) -> Iterator[Residual]:

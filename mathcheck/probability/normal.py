@@ -35,7 +35,8 @@ def normal_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         # exp(-l/2) of log-variances beyond +-177 leaves float32, though the log-density need not.
         return normal_log_prob(x.double(), mean.double(), log_variance.double()).to(x.dtype)
     scaled = (x - mean) * torch.exp(-log_variance / 2)
-    return -0.5 * (math.log(2 * math.pi) + log_variance + scaled * scaled).sum(-1)
+    # Halved before it is squared: the square may overflow where its half does not.
+    return -(0.5 * math.log(2 * math.pi) + log_variance / 2 + scaled / 2 * scaled).sum(-1)
 
 
 def normal_log_prob_from_std(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def normal_log_prob_from_std(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     if not bool((std > 0).all()):
         raise ValueError(f"std must be positive, got {float(std.detach().min())}")
     z = (x - mean) / std
-    return -(0.5 * math.log(2 * math.pi) + std.log() + z * z / 2).sum(-1)
+    return -(0.5 * math.log(2 * math.pi) + std.log() + z / 2 * z).sum(-1)
 
 
 def _normal(mean: float, deviation: float, *, vector: bool = False) -> Callable[[Tensor], Tensor]:
