@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
@@ -48,16 +47,11 @@ class _Commands(click.Group):
             sys.exit(USAGE)
         except click.Abort:
             click.echo("mathcheck: interrupted", err=True)
-            code = INTERRUPTED
+            sys.exit(INTERRUPTED)
         except Exception as error:
             traceback.print_exc()
             click.echo(f"mathcheck: internal error: {type(error).__name__}: {error}", err=True)
             sys.exit(INTERNAL)
-        if code == INTERRUPTED and args is None:
-            # Threads may still wait for workers that were killed: who interrupts does not wait with them.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
         sys.exit(code if isinstance(code, int) else 0)
 
 
