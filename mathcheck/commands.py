@@ -179,13 +179,18 @@ def bench_command(
 @click.option("--experiments", "folders", multiple=True, metavar="DIR",
               type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="What `experiment --out` wrote, or a folder of such folders: their figures. Can be repeated.")  # fmt: skip
-@click.option("--bench", "timed", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="What `bench --json` wrote: its table and plots.")  # fmt: skip
+@click.option("--bench", "timed", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              metavar="FILE", help="What `bench --json` wrote: its table and plots. Can be repeated.")  # fmt: skip
 @click.option("--accuracy", is_flag=True, help="Measure the table of worst errors anew.")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
               help="The checkout whose pages are written.")  # fmt: skip
 def pages_command(
-    report: Path | None, tested: Path | None, folders: tuple[Path, ...], timed: Path | None, accuracy: bool, root: Path
+    report: Path | None,
+    tested: Path | None,
+    folders: tuple[Path, ...],
+    timed: tuple[Path, ...],
+    accuracy: bool,
+    root: Path,
 ) -> int:
     """Regenerate the README's tables and proofs/README.md from what runs found.
 
@@ -198,7 +203,7 @@ def pages_command(
     from mathcheck.bench import accuracy as worst
     from mathcheck.report import bench, experiments, json_file, pages
 
-    if report is None and tested is None and not folders and timed is None and not accuracy:
+    if report is None and tested is None and not folders and not timed and not accuracy:
         raise click.UsageError("give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE or --accuracy")
     parts: dict[str, str] = {}
     try:
@@ -206,7 +211,7 @@ def pages_command(
             parts["self-test"] = json.loads(tested.read_text(encoding="utf-8"))["readme"]
         if folders:
             parts["experiments"] = experiments.markdown([run for f in folders for run in experiments.read(f)])
-        if timed is not None:
+        if timed:
             content, measurements = bench.read(timed)
             parts["bench"] = bench.markdown(content, measurements)
             for path in bench.plots(measurements, root / "docs" / "benchmarks"):

@@ -95,17 +95,26 @@ def as_json(machine: Machine, device: str, measurements: Sequence[Measurement], 
     return json.dumps(content, indent=1) + "\n"
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[Measurement]]:
-    """A file of results.
+def read(paths: Sequence[Path]) -> tuple[dict[str, Any], list[Measurement]]:
+    """Files of results of one machine: the object of the first, with the exponents of all, and all measurements.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if one is none, or of another machine, torch or number of threads.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise ValueError(f"{path} is no file of benchmark results ({SCHEMA})")
-    found = [Measurement(**{**m, "timings": tuple(map(_timing, m["timings"]))}) for m in content["measurements"]]
-    return content, found
+    whole: dict[str, Any] = {}
+    found = []
+    for path in paths:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise ValueError(f"{path} is no file of benchmark results ({SCHEMA})")
+        whole = whole or content
+        for name in ("device", "torch", "threads"):
+            here, first = content["machine"][name], whole["machine"][name]
+            if here != first:
+                raise ValueError(f"{path} was measured with {name} {here}, expected {first} as in {paths[0]}")
+        whole["exponents"] |= content["exponents"]
+        found += [Measurement(**{**m, "timings": tuple(map(_timing, m["timings"]))}) for m in content["measurements"]]
+    return whole, found
 
 
 def _timing(read: Mapping[str, Any]) -> Timing:

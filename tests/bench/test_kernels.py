@@ -108,13 +108,18 @@ def test_a_claim_that_fails_stops_the_timing(monkeypatch: pytest.MonkeyPatch) ->
 def test_results_are_read_back_and_drawn(measured: measure.Measurement, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(report.as_json(MACHINE, "cpu", [measured], KERNELS))
-    content, found = report.read(path)
+    content, found = report.read([path])
     assert found == [measured]
+    assert report.read([path, path])[1] == [measured, measured]
     assert DIAGONAL.title in report.markdown(content, found)
     assert all(p.stat().st_size > 10_000 for p in report.plots(found, tmp_path))
+    other = tmp_path / "other.json"
+    other.write_text(report.as_json(replace(MACHINE, threads=2), "cpu", [measured], KERNELS))
+    with pytest.raises(ValueError, match="threads 2, expected 1"):
+        report.read([path, other])
     path.write_text("{}")
     with pytest.raises(ValueError, match="no file of benchmark results"):
-        report.read(path)
+        report.read([path])
 
 
 def test_the_command_names_what_it_cannot_do() -> None:
@@ -140,4 +145,4 @@ def test_the_command_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     result = CliRunner().invoke(main, ["bench", "kl_diagonal", "--rounds", "3", "--json", str(path)])
     assert result.exit_code == 0, result.output
     assert "times plain" in result.output
-    assert report.read(path)[1][0].kernel == "kl_diagonal"
+    assert report.read([path])[1][0].kernel == "kl_diagonal"
