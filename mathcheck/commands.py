@@ -120,7 +120,10 @@ def bench_command(
     are told, since times differ from machine to machine; beside them stands what the machine needs for the work alone.
     """
     import difflib
+    import os
 
+    # Counting bytes makes torch complain of each block that it did not see allocated; it reads this when it is imported.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
 
     from mathcheck.bench import measure
