@@ -168,6 +168,8 @@ def measure(
     dtype = dtype or kernel.dtype
     calls: dict[str, Call] = {}
     first, errors, failures = dict[str, float](), dict[str, float](), dict[str, str]()
+    # What was compiled for other kernels and sizes counts towards a limit, beyond which nothing is compiled any more.
+    torch.compiler.reset()
     with _threads(machine.threads):
         for name, contender in kernel.present(device, peers=peers).items():
             tell(name)
