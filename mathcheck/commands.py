@@ -136,7 +136,7 @@ def bench_command(
     if listed:
         width = max(map(len, known))
         for kernel in known.values():
-            click.echo(f"{kernel.name:<{width}}  {', '.join(kernel.present(device))}")
+            click.echo(f"{kernel.name:<{width}}  {' | '.join(kernel.present(device))}")
         return 0
     unknown = [name for name in names if not any(k == name or k.startswith(name + "_") for k in known)]
     if unknown:
