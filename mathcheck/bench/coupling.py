@@ -270,7 +270,7 @@ def _directed(direction: str, jitted: str) -> dict[str, Contender]:
 
 FORWARD = Kernel(
     "coupling",
-    "affine coupling with its log-determinant, forward",
+    "Affine coupling with its log-determinant, forward",
     "flows.coupling",
     SIZES,
     _inputs,
@@ -285,14 +285,14 @@ KERNELS = (
     replace(
         FORWARD,
         name="coupling_inverse",
-        title="affine coupling with its log-determinant, inverse",
+        title="Affine coupling with its log-determinant, inverse",
         contenders=_directed("inverse", "inverse_and_log_det"),
         residuals=against(_true("inverse"), _inverse_terms, ULPS),
     ),
     replace(
         FORWARD,
         name="coupling_step",
-        title="affine coupling, training step",
+        title="Affine coupling, training step",
         contenders={
             OURS: _step(_ours, fused=True),
             COMPILED: _step(_ours, fused=True, compile=True),

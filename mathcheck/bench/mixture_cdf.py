@@ -106,7 +106,7 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
 KERNELS = (
     Kernel(
         "mixture_cdf_inverse",
-        "quantiles of a Gaussian mixture",
+        "Quantiles of a Gaussian mixture",
         "flows.mixture_cdf",
         SIZES,
         _inputs,

@@ -86,7 +86,7 @@ def _terms(z: Tensor, w: Tensor, u: Tensor, b: Tensor) -> Pair:
 KERNELS = (
     Kernel(
         "planar",
-        "planar flow with its log-determinant, forward",
+        "Planar flow with its log-determinant, forward",
         "flows.planar",
         SIZES,
         _inputs,

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,8 @@ def markdown(content: Mapping[str, Any], measurements: Sequence[Measurement]) ->
         f"\nTimes as fast as the plain code in the same rounds, median [quartiles], after each result was verified; "
         f"{machine['device']}, threads {machine['threads']}, torch {machine['torch']}; copies at "
         f"{machine['copy'] / 1e9:.1f} GB/s, products at {machine['product']['torch.float32'] / 1e9:.0f} Gflop/s in single "
-        f"precision. The floor is the time of the kernel's own traffic or products at those speeds."
+        f"precision. The floor is the time of the kernel's own traffic or products at the speeds that were measured before it; "
+        f"above 100 %, the machine was slower then."
     )
     return "\n".join(lines)
 
@@ -192,7 +194,7 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
     axes.grid(axis="x", color="0.9")
     handles = [plt.Line2D([], [], ls="", marker="os^"[k], color=f"C{k}", label=label)
                for k, label in enumerate(("mathcheck", "mathcheck, compiled", "best peer"))]  # fmt: skip
-    axes.legend(handles=handles, frameon=False, loc="lower right")
+    axes.legend(handles=handles, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     drawn.savefig(folder / "ratios.png", dpi=110)
     columns = 4
     rows = math.ceil(len(names) / columns)
@@ -207,10 +209,10 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
             found = [(k, t.seconds) for k, m in enumerate(own) if (t := m.of(label)) is not None]
             panel.plot([k for k, _ in found], [s for _, s in found], "o-", ms=3, lw=1, color=("C0", "0.5", "C2")[place],
                        label=label)  # fmt: skip
-        panel.set_title(own[-1].title, fontsize=7)
+        panel.set_title(textwrap.fill(own[-1].title, 36), fontsize=7)
         panel.set_xticks(range(len(own)), ["\n".join(size_text(m).split(", ")) for m in own], fontsize=5)
-        panel.tick_params(axis="y", labelsize=6)
         panel.set(yscale="log")
+        panel.tick_params(axis="y", which="both", labelsize=6)
         panel.legend(frameon=False, fontsize=5)
     drawn.supylabel("seconds", fontsize=8)
     drawn.savefig(folder / "times.png", dpi=110)
