@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "mathcheck"
 
 # Lowest first; a row may import the rows above it in this list, and modules of its own name, but not its siblings.
 LAYERS = [
-    ["arguments", "residual", "readable", "passages"],
+    ["arguments", "blocks", "residual", "readable", "passages"],
     ["evidence", "guard", "strategies", "oracles"],
     ["search", "calibration"],
     ["claim"],

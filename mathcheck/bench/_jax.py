@@ -16,9 +16,9 @@ from mathcheck.bench.kernel import Call, Contender
 
 def module() -> Any:
     """JAX, which takes every core there is unless it is told before it starts."""
-    if torch.get_num_threads() == 1:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
+    flags, one = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_multi_thread_eigen=false"
+    if torch.get_num_threads() == 1 and one not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {one}"
     return importlib.import_module("jax")
 
 

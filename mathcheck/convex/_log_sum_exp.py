@@ -3,14 +3,13 @@ r"""$\max_i x_i + \beta^{-1}\log\sum_j e^{\beta(x_j - \max_i x_i)}$ and its grad
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# Numbers worked on at a time: few enough to stay in the cache, enough to hide the calls.
-_BLOCK = 2**16
+from mathcheck.blocks import blocks, whole
+
 _LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 
 
@@ -20,7 +19,7 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, beta: float, mean: bool) -> tuple[Tensor, Tensor, Tensor]:
         top, total = x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
-        for rows, t, s in _blocks(x, top, total):
+        for rows, t, s in blocks(x, top, total):
             # Shifts are finite, so that infinite entries give exponentials of 0 and of infinity, which are right.
             torch.amax(rows, -1, out=t).clamp_(-_LARGEST[x.dtype], _LARGEST[x.dtype])
             torch.sum(_exponentials(rows, t, beta), -1, out=s)
@@ -40,7 +39,7 @@ class _LogSumExp(torch.autograd.Function):
             total = terms.sum(-1)
             return terms * (grad / torch.where(total == 0, torch.ones_like(total), total)).unsqueeze(-1), None, None
         slope = x.new_empty(x.shape)
-        for rows, t, s, g, out in _blocks(x, top, total, grad, slope):
+        for rows, t, s, g, out in blocks(x, top, total, grad, slope):
             # Rows of -inf have no weights to divide.
             scale = (g / s.masked_fill(s == 0, 1)).unsqueeze(-1)
             torch.mul(_exponentials(rows, t, ctx.beta), scale, out=out)
@@ -60,21 +59,12 @@ def _log_mean(x: Tensor, top: Tensor, total: Tensor) -> Tensor:
     r"""$\log\frac1n\sum_i e^{x_i}$; where the mean is near its maximum from differences from 1, all of one sign."""
     n = x.shape[-1]
     near, value = (total > n / 2) & (total <= n), (total / n).log_().add_(top)
-    if torch.compiler.is_compiling() or not x.is_cpu:  # where a look at the numbers would cost more than the sum
+    if whole(x):  # where a look at the numbers would cost more than the sum
         return torch.where(near, torch.expm1(x - top.unsqueeze(-1)).mean(-1).log1p_().add_(top), value)
     if bool(near.any()):
         few, shift = x[near], top[near]
         value[near] = torch.sub(few, shift.unsqueeze(-1)).expm1_().mean(-1).log1p_().add_(shift)
     return value
-
-
-def _blocks(x: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Parts of tensors `(*batch, n)` and `(*batch,)`, the same rows of each; on the CPU few enough for the cache."""
-    n = x.shape[-1]
-    if torch.compiler.is_compiling() or x.numel() <= _BLOCK or not x.is_cpu:
-        return iter([(x, *more)])
-    rows = [t.reshape(-1, n) if t.ndim == x.ndim else t.reshape(-1) for t in (x, *more)]
-    return zip(*(torch.split(t, max(1, _BLOCK // n)) for t in rows), strict=True)
 
 
 def log_sum_exp(x: Tensor, beta: float = 1.0, *, mean: bool = False) -> Tensor:

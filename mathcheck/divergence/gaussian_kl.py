@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck import arguments
+from mathcheck.blocks import blocks
 from mathcheck.claim import claim
 from mathcheck.divergence import _definition as definition
 from mathcheck.divergence._excess import log_excess, of_half_
@@ -25,9 +26,6 @@ from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
 from mathcheck.residual import Ball, Kind, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES
-
-# Numbers worked on at a time: few enough to stay in the cache, enough to hide the calls.
-_BLOCK = 2**16
 
 
 class _DiagonalDivergence(torch.autograd.Function):
@@ -41,7 +39,7 @@ class _DiagonalDivergence(torch.autograd.Function):
     def forward(ctx: Any, mean_q: Tensor, log_q: Tensor, mean_p: Tensor, log_p: Tensor) -> Tensor:
         ctx.save_for_backward(mean_q, log_q, mean_p, log_p)
         value = mean_q.new_empty(mean_q.shape[:-1])
-        for m, lv, a, lw, out in _blocks(mean_q, log_q, mean_p, log_p, value):
+        for m, lv, a, lw, out in blocks(mean_q, log_q, mean_p, log_p, value):
             # A quarter of the exponent at a time: e^(-l/2) leaves the dtype's range earlier than the divergence does.
             root = torch.mul(lw, -0.25).exp_()
             shift = torch.sub(m, a).mul_(root).mul_(root)
@@ -54,7 +52,7 @@ class _DiagonalDivergence(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         inputs = ctx.saved_tensors
         gradients = tuple(inputs[0].new_empty(inputs[0].shape) for _ in inputs)
-        for m, lv, a, lw, g, m_out, lv_out, a_out, lw_out in _blocks(*inputs, grad, *gradients):
+        for m, lv, a, lw, g, m_out, lv_out, a_out, lw_out in blocks(*inputs, grad, *gradients):
             half = g.unsqueeze(-1) / 2
             root = torch.mul(lw, -0.25).exp_()
             shift = torch.sub(m, a).mul_(root).mul_(root)
@@ -64,15 +62,6 @@ class _DiagonalDivergence(torch.autograd.Function):
             torch.mul(shift, root, out=m_out).mul_(root).mul_(g.unsqueeze(-1))
             torch.neg(m_out, out=a_out)
         return gradients
-
-
-def _blocks(points: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Parts of tensors `(*batch, n)` and `(*batch,)`, the same rows of each; on the CPU few enough for the cache."""
-    n = points.shape[-1]
-    if torch.compiler.is_compiling() or points.numel() <= _BLOCK or not points.is_cpu:
-        return iter([(points, *more)])
-    rows = [t.reshape(-1, n) if t.ndim == points.ndim else t.reshape(-1) for t in (points, *more)]
-    return zip(*(torch.split(t, max(1, _BLOCK // n)) for t in rows), strict=True)
 
 
 class _CholeskyDivergence(torch.autograd.Function):

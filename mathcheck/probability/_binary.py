@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Numbers worked on at a time: few enough to stay in the cache, enough to hide the calls.
+from mathcheck.blocks import blocks, whole
+
+# Numbers worked on at a time.
 _BLOCK = 2**17
 
 
@@ -40,10 +41,10 @@ class LogitLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(outcomes: Tensor, logits: Tensor) -> Tensor:
-        if not _in_blocks(logits):
+        if whole(logits):
             return functional.logsigmoid(signs(outcomes) * logits).sum(-1)
         value = logits.new_empty(logits.shape[:-1])
-        for t, a, out in _blocks(outcomes, logits, value):
+        for a, t, out in blocks(logits, outcomes, value, size=_BLOCK):
             # 0 and 1 are their own squares; that is looked at here, while the block is in the cache.
             if t.numel() and float((t * t).sub_(t).abs_().amax()) != 0:
                 raise _stray(t)
@@ -58,19 +59,14 @@ class LogitLogProb(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
         outcomes, logits = ctx.saved_tensors
         # With gradients enabled somebody wants a second derivative.
-        if torch.is_grad_enabled() or not _in_blocks(logits):
+        if torch.is_grad_enabled() or whole(logits):
             sign = 2 * outcomes - 1
             return None, sign * torch.sigmoid(-sign * logits) * grad.unsqueeze(-1)
         slope = torch.empty_like(logits, memory_format=torch.contiguous_format)
-        for t, a, g, out in _blocks(outcomes, logits, grad, slope):
+        for a, t, g, out in blocks(logits, outcomes, grad, slope, size=_BLOCK):
             sign = (-2 * t).add_(1)
             torch.mul(sign, a, out=out).sigmoid_().mul_(sign.mul_(-g.unsqueeze(-1)))
         return None, slope
-
-
-def _in_blocks(logits: Tensor) -> bool:
-    """A card has no cache to stay in, and a compiler makes one pass of a formula."""
-    return logits.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def signs(outcomes: Tensor) -> Tensor:
@@ -79,10 +75,3 @@ def signs(outcomes: Tensor) -> Tensor:
         binary(outcomes)
         return 2 * outcomes - 1
     return torch.where((outcomes == 0) | (outcomes == 1), 2 * outcomes - 1, math.nan)
-
-
-def _blocks(outcomes: Tensor, logits: Tensor, *rest: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Blocks of rows of tensors `(*batch, n)` and `(*batch,)`."""
-    n = logits.shape[-1]
-    flat = [t.reshape(-1, n) if t.ndim == logits.ndim else t.reshape(-1) for t in (outcomes, logits, *rest)]
-    return zip(*(torch.split(t, max(1, _BLOCK // n)) for t in flat), strict=True)
