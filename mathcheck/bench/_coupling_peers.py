@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
+from mathcheck.bench._jax import module as one_threaded_jax
+
 Pair = tuple[Tensor, Tensor]
 Map = Callable[[Tensor], Pair]
 
@@ -128,7 +130,7 @@ def pyro(*weights: Tensor) -> Flow:
 
 def flowjax(x: Tensor, *weights: Tensor) -> tuple[Any, Any, Any]:
     """The library's coupling with these weights, the points, and jax."""
-    jax: Any = importlib.import_module("jax")
+    jax = one_threaded_jax()
     equinox: Any = importlib.import_module("equinox")
     paramax: Any = importlib.import_module("paramax")
     bijections: Any = importlib.import_module("flowjax.bijections")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from mathcheck.bench._jax import module as one_threaded_jax
 from mathcheck.bench.hamiltonian import posterior_of
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.models.adam import adam_step
@@ -113,7 +114,7 @@ def _plain(kind: str, noise: Tensor, y: Tensor) -> Call:
 
 def _jax(kind: str, noise: Tensor, y: Tensor) -> Call:
     """Plain formulas on sufficient statistics, with Optax's Adam, gradient and update in one compiled function."""
-    jax, optax = (importlib.import_module(name) for name in ("jax", "optax"))
+    jax, optax = one_threaded_jax(), importlib.import_module("optax")
     jnp, posterior = jax.numpy, posterior_of(y)
     log_joint, _ = posterior.by_coordinates
 

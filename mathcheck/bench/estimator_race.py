@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from mathcheck.bench._jax import module as one_threaded_jax
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.experiments.estimator_race import DRAWS, RATE, SAMPLE_PATH, SCORE_FUNCTION, Estimate, descend
 from mathcheck.residual import Kind, Residual
@@ -66,7 +67,7 @@ def _drawing(place: Tensor, steps: int) -> Call:
 
 def _jax(score: bool, place: Tensor, steps: int) -> Call:
     """A scan over steps, compiled."""
-    jax: Any = importlib.import_module("jax")
+    jax = one_threaded_jax()
     jnp = jax.numpy
 
     def step(theta: Any, key: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import random
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from mathcheck.bench._jax import module as one_threaded_jax
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.oracles import statistics
 from mathcheck.probability.gamblers_ruin import hit_within
@@ -77,7 +77,7 @@ def _numpy(place: Tensor, games: int, bets: int, coins: int) -> Call:
 
 
 def _jax(place: Tensor, games: int, bets: int, coins: int) -> Call:
-    jax: Any = importlib.import_module("jax")
+    jax = one_threaded_jax()
     jnp, p, q = jax.numpy, float(WIN), PROPOSAL
 
     def play(key: Any) -> tuple[Any, Any, Any]:
