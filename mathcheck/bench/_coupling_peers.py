@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
 from mathcheck.bench._jax import module as one_threaded_jax
+from mathcheck.bench._nets import loaded, net
 
 Pair = tuple[Tensor, Tensor]
 Map = Callable[[Tensor], Pair]
@@ -23,22 +24,6 @@ class Flow(NamedTuple):
     inverse: Map
     network: nn.Module
     rows: Tensor
-
-
-def perceptron(w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *, in_place: bool = False) -> nn.Sequential:
-    """One hidden layer of rectified units."""
-    network = nn.Sequential(nn.Linear(*w1.mT.shape), nn.ReLU(inplace=in_place), nn.Linear(*w2.mT.shape))
-    loaded(network, w1, b1, w2, b2)
-    return network
-
-
-def loaded(network: Any, *weights: Tensor) -> Any:
-    """A module with these parameters, in order."""
-    network = network.to(weights[0])
-    with torch.no_grad():
-        for parameter, value in zip(network.parameters(), weights, strict=True):
-            parameter.copy_(value)
-    return network
 
 
 def in_order(weights: tuple[Tensor, ...]) -> Tensor:
@@ -94,7 +79,7 @@ def zuko(*weights: Tensor) -> Flow:
     """The coupling of zuko."""
     transforms: Any = importlib.import_module("zuko.transforms")
     n = len(weights[3])
-    network = perceptron(*weights)
+    network = net(weights, nn.ReLU)
 
     def transform(kept: Tensor) -> Any:
         s, t = network(kept).chunk(2, -1)

@@ -15,10 +15,8 @@ from mathcheck.bench.kernel import Call, Contender
 
 
 def module() -> Any:
-    """JAX, which takes every core there is unless it is told before it starts."""
-    flags, one = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_multi_thread_eigen=false"
-    if torch.get_num_threads() == 1 and one not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {one}"
+    """JAX, which takes every core there is unless it is told how many there are before it starts."""
+    os.environ.setdefault("NPROC", str(torch.get_num_threads()))
     return importlib.import_module("jax")
 
 

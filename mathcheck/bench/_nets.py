@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,16 +27,22 @@ def drawn(widths: Sequence[int], generator: torch.Generator, dtype: torch.dtype,
     return [t.to(dtype) for t in found]
 
 
-def net(weights: Weights, activation: type[nn.Module]) -> nn.Sequential:
-    """The net of these weights, of which it has copies."""
+def loaded(module: Any, *weights: Tensor) -> Any:
+    """A module with these parameters, in order, of which it has copies."""
+    module = module.to(weights[0])
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), weights, strict=True):
+            parameter.copy_(value)
+    return module
+
+
+def net(weights: Weights, activation: Callable[[], nn.Module], linear: type[nn.Linear] = nn.Linear) -> nn.Sequential:
+    """The net of these weights, in layers of a class."""
     layers: list[nn.Module] = []
-    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
-        layer = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype)
-        with torch.no_grad():
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-        layers += [layer, activation()]
-    return nn.Sequential(*layers[:-1])
+    for weight in weights[::2]:
+        layers += [linear(*weight.mT.shape), activation()]
+    found: nn.Sequential = loaded(nn.Sequential(*layers[:-1]), *weights)
+    return found
 
 
 class Rounded(NamedTuple):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from mathcheck.bench._nets import SURE, Rounded, after_adam, back, drawn, exactly, through
+from mathcheck.bench._nets import SURE, Rounded, after_adam, back, drawn, exactly, loaded, net, through
+from mathcheck.bench._training import Objective, our_compiled_step, our_step, plain_step
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.models.autoencoder import Autoencoder, widths
 from mathcheck.residual import Residual, close
@@ -25,33 +26,18 @@ def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> Input
     return images, *drawn(LAYERS, generator, dtype)
 
 
-def _step(*, ours: bool, compile: bool = False) -> Contender:
-    """A step of Adam; the result is the loss before it and the parameters after it."""
-
+def _ours(take: Callable[..., Call]) -> Contender:
     def prepare(images: Tensor, *weights: Tensor) -> Call:
-        model = Autoencoder(PIXELS).to(images)
-        with torch.no_grad():
-            for parameter, weight in zip(model.parameters(), weights, strict=True):
-                parameter.copy_(weight)
-        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=ours)
-
-        def value() -> Tensor:
-            return model.score(images).mean() if ours else functional.mse_loss(model(images), images)
-
-        value_of = torch.compile(value, dynamic=False) if compile else value
-
-        def run() -> list[Any]:
-            optimizer.zero_grad()
-            found = value_of()
-            torch.autograd.backward(found)
-            optimizer.step()
-            # The obvious code notes each loss as a number, for which a card must be waited.
-            loss = found.detach() if ours else torch.tensor(found.item()).to(found)
-            return [loss, *map(Tensor.detach, model.parameters())]
-
-        return run
+        model = loaded(Autoencoder(PIXELS), *weights)
+        objective = Objective(model, lambda model, x: model.score(x).mean())
+        return take(objective, images, rate=RATE)
 
     return Contender(prepare)
+
+
+def _notebook(images: Tensor, *weights: Tensor) -> Call:
+    model = nn.Sequential(net(weights, nn.ReLU), nn.Sigmoid())
+    return plain_step(Objective(model, lambda model, x: functional.mse_loss(model(x), x)), images, rate=RATE)
 
 
 def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
@@ -88,9 +74,9 @@ KERNELS = (
         ({"batch": 10}, {"batch": 100}, {"batch": 1000}),
         _inputs,
         {
-            OURS: _step(ours=True),
-            COMPILED: _step(ours=True, compile=True),
-            PLAIN: _step(ours=False),
+            OURS: _ours(our_step),
+            COMPILED: _ours(our_compiled_step),
+            PLAIN: Contender(_notebook),
         },
         _residuals,
         _work,

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from mathcheck.bench._jax import module as one_threaded_jax
+from mathcheck.bench._training import Objective, plain_step
 from mathcheck.bench.hamiltonian import posterior_of
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.models.adam import adam_step
-from mathcheck.models.banana import BananaPosterior, Flow, nice_flow, planar_flow, real_nvp_flow
+from mathcheck.models.banana import Flow, nice_flow, planar_flow, real_nvp_flow
 from mathcheck.residual import Kind, Residual, close
 
 RATE, EPS, DATA = 1e-3, 1e-8, 100
@@ -30,18 +31,6 @@ def _flow(kind: str, like: Tensor) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return FLOWS[kind]().to(like)
-
-
-class Objective(nn.Module):
-    """Minus the mean ELBO of a flow, from noise `(draws, 2)`."""
-
-    def __init__(self, flow: Flow, posterior: BananaPosterior) -> None:
-        super().__init__()
-        self.flow, self.posterior = flow, posterior
-
-    def forward(self, noise: Tensor) -> Tensor:
-        """The value, `()`."""
-        return -self.flow.elbo(noise, self.posterior.log_joint).mean()
 
 
 class Plain(nn.Module):
@@ -92,24 +81,16 @@ class Plain(nn.Module):
         return value
 
 
-def _ours(through: Callable[[Any], Any], kind: str, noise: Tensor, y: Tensor) -> Call:
-    objective = Objective(_flow(kind, noise), posterior_of(y))
-    step = through(adam_step(objective, RATE, eps=EPS))
-    return lambda: (step(noise), list(objective.parameters()))
+def _ours(compile: bool, kind: str, noise: Tensor, y: Tensor) -> Call:
+    flow, log_joint = _flow(kind, noise), posterior_of(y).log_joint
+    objective = Objective(flow, lambda flow, noise: -flow.elbo(noise, log_joint).mean())
+    step = adam_step(objective, RATE)
+    step = torch.compile(step, dynamic=False) if compile else step
+    return lambda: [step(noise), *objective.parameters()]
 
 
 def _plain(kind: str, noise: Tensor, y: Tensor) -> Call:
-    objective = Plain(kind, _flow(kind, noise))
-    optimizer = torch.optim.Adam(objective.parameters(), lr=RATE, eps=EPS)
-
-    def run() -> Any:
-        optimizer.zero_grad()
-        loss = objective(noise, y)
-        loss.backward()
-        optimizer.step()
-        return loss.item(), list(objective.parameters())
-
-    return run
+    return plain_step(Plain(kind, _flow(kind, noise)), noise, y, rate=RATE)
 
 
 def _jax(kind: str, noise: Tensor, y: Tensor) -> Call:
@@ -154,7 +135,7 @@ def _jax(kind: str, noise: Tensor, y: Tensor) -> Call:
         base = -(noise**2).sum(1) / 2 - math.log(2 * math.pi)
         return -(log_joint(theta[:, 0], theta[:, 1]) + log_det - base).mean()
 
-    optimizer = optax.adam(RATE, eps=EPS)
+    optimizer = optax.adam(RATE)
 
     def step(parameters: Any, state: Any, noise: Any) -> Any:
         value, gradient = jax.value_and_grad(objective)(parameters, noise)
@@ -170,7 +151,7 @@ def _jax(kind: str, noise: Tensor, y: Tensor) -> Call:
     def run() -> Any:
         with jax.enable_x64(noise.dtype == torch.float64):
             value, *held[:] = compiled(*held, points)
-            return jax.block_until_ready((value, held[0]))
+            return [*jax.block_until_ready((value, *held[0]))]
 
     return run
 
@@ -201,7 +182,7 @@ def _residuals(kind: str, inputs: Inputs, result: Any) -> Iterator[Residual]:
     rounded = 1024 * torch.finfo(noise.dtype).eps * _flat([g.abs().mean(0) for g in each.values()])
     after = before - RATE * gradient / (gradient.abs() + EPS)
     bound = RATE * (2 * rounded / (gradient.abs() + EPS)).clamp(max=2) + torch.finfo(noise.dtype).eps * before.abs()
-    loss, found = float(result[0]), _flat(result[1])
+    loss, found = float(result[0]), _flat(result[1:])
     yield close(torch.tensor(loss, dtype=noise.dtype), values.mean(), ulps=1024, scale=values.abs().mean(), what="loss")
     worst = int(((found - after).abs() / bound).argmax())
     yield Residual(float((found - after)[worst].abs()), float(bound[worst]), Kind.NUMERICAL, "parameters after a step",
@@ -221,8 +202,8 @@ def _work(kind: str, size: Size) -> Work:
 
 def _kernel(kind: str, title: str) -> Kernel:
     contenders = {
-        OURS: Contender(functools.partial(_ours, lambda step: step, kind)),
-        COMPILED: Contender(functools.partial(_ours, functools.partial(torch.compile, dynamic=False), kind)),
+        OURS: Contender(functools.partial(_ours, False, kind)),
+        COMPILED: Contender(functools.partial(_ours, True, kind)),
         PLAIN: Contender(functools.partial(_plain, kind)),
         "jax": Contender(functools.partial(_jax, kind), needs=("jax", "optax"), devices=("cpu",)),
     }

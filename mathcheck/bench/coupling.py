@@ -6,13 +6,14 @@ under a standard normal up to a constant. Peers bring their own networks, with t
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.dlpack import from_dlpack
 
 from mathcheck.bench._coupling_peers import (
@@ -23,10 +24,11 @@ from mathcheck.bench._coupling_peers import (
     in_turn,
     nflows,
     normflows,
-    perceptron,
     pyro,
     zuko,
 )
+from mathcheck.bench._nets import net
+from mathcheck.bench._training import Objective, our_compiled_step, our_step, plain_step
 from mathcheck.bench.kernel import (
     COMPILED,
     OURS,
@@ -40,6 +42,7 @@ from mathcheck.bench.kernel import (
     against,
 )
 from mathcheck.flows.coupling import affine_coupling
+from mathcheck.linear.affine import Affine
 from mathcheck.residual import Ball, Kind, Residual, close
 
 SIZES = (
@@ -64,7 +67,7 @@ def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> tuple
 
 def _plain(*weights: Tensor) -> Flow:
     """As one finds it in a notebook: the map and the log-determinant are two functions, and each calls the network."""
-    network = perceptron(*weights)
+    network = net(weights, nn.ReLU)
     half = len(weights[3]) // 2
 
     def forward(x: Tensor) -> Tensor:
@@ -85,7 +88,7 @@ def _plain(*weights: Tensor) -> Flow:
 
 def _ours(*weights: Tensor) -> Flow:
     n = len(weights[3])
-    network = perceptron(*weights, in_place=True)
+    network = net(weights, functools.partial(nn.ReLU, inplace=True), Affine)
     flow = affine_coupling(range(n // 2), n, lambda kept: network(kept).chunk(2, -1))
     assert flow.forward_and_log_det is not None
     assert flow.inverse_and_log_det is not None
@@ -149,27 +152,18 @@ def _mapping(build: Callable[..., Flow], direction: str, *needs: str, compile: b
     return Contender(prepare, needs)
 
 
-def _step(build: Callable[..., Flow], *needs: str, fused: bool = False, compile: bool = False) -> Contender:
+def _step(build: Callable[..., Flow], *needs: str, take: Callable[..., Call] = plain_step) -> Contender:
     """A step of Adam; the result is the loss before it, the parameters after it, and which rows those of w2 and b2 are."""
 
     def prepare(x: Tensor, *weights: Tensor) -> Call:
         forward, _, network, rows = build(*weights)
-        optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=fused)
 
-        def loss() -> Tensor:
-            y, log_det = forward(x)
-            return y.square().sum() / 2 / len(x) - log_det.mean()
+        def loss(network: nn.Module, points: Tensor) -> Tensor:
+            y, log_det = forward(points)
+            return y.square().sum() / 2 / len(points) - log_det.mean()
 
-        value_of = torch.compile(loss, dynamic=False) if compile else loss
-
-        def run() -> list[Tensor]:
-            optimizer.zero_grad()
-            value = value_of()
-            torch.autograd.backward(value)
-            optimizer.step()
-            return [value.detach(), *(p.detach() for p in network.parameters()), rows]
-
-        return run
+        step = take(Objective(network, loss), x, rate=RATE)
+        return lambda: [*step(), rows]
 
     return Contender(prepare, needs)
 
@@ -199,7 +193,7 @@ def _forward_terms(x: Tensor, *weights: Tensor) -> Pair:
 
 def _inverse_terms(y: Tensor, *weights: Tensor) -> Pair:
     half = y.shape[1] // 2
-    network, (s, t) = perceptron(*weights), _terms(y, *weights)
+    network, (s, t) = net(weights, nn.ReLU), _terms(y, *weights)
     with torch.no_grad():
         scale = torch.exp(-network(y[:, :half])[:, :half])
     return torch.cat([y[:, :half].abs(), (y[:, half:].abs() + t) * scale * (1 + s)], -1), s.sum(-1)
@@ -294,8 +288,8 @@ KERNELS = (
         name="coupling_step",
         title="Affine coupling, training step",
         contenders={
-            OURS: _step(_ours, fused=True),
-            COMPILED: _step(_ours, fused=True, compile=True),
+            OURS: _step(_ours, take=our_step),
+            COMPILED: _step(_ours, take=our_compiled_step),
             PLAIN: _step(_plain),
             **{name: _step(build, need) for name, (build, need) in _BUILDERS.items()},
             "flowjax (jit)": _jitted_step(),

@@ -14,6 +14,7 @@ from mathcheck.bench import _jax
 from mathcheck.bench._nets import SURE, Rounded, drawn, exactly, net, through
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Contender, Kernel, Size, Work, against
 from mathcheck.inference.importance_weighted_bound import importance_weighted_bound
+from mathcheck.linear.affine import Affine
 from mathcheck.models.vae import VAE
 
 LATENT, HIDDEN, PIXELS, LAYERS = 100, 300, 784, 6
@@ -31,15 +32,15 @@ def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> tuple
     return images, noise, *encoder, *drawn((LATENT, HIDDEN, HIDDEN, PIXELS), generator, dtype)
 
 
-def _model(weights: tuple[Tensor, ...]) -> VAE:
-    return VAE(net(weights[:LAYERS], nn.ELU), net(weights[LAYERS:], nn.ELU), LATENT)
+def _model(weights: tuple[Tensor, ...], linear: type[nn.Linear] = nn.Linear) -> VAE:
+    return VAE(net(weights[:LAYERS], nn.ELU, linear), net(weights[LAYERS:], nn.ELU, linear), LATENT)
 
 
-def _of(bound: Callable[[VAE, Tensor, Tensor], Tensor]) -> Contender:
+def _of(bound: Callable[[VAE, Tensor, Tensor], Tensor], linear: type[nn.Linear] = nn.Linear) -> Contender:
     """A bound of the model, the images and the noise."""
 
     def prepare(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
-        model = _model(weights)
+        model = _model(weights, linear)
 
         def run() -> Tensor:
             with torch.no_grad():
@@ -132,7 +133,7 @@ KERNELS = (
         SIZES,
         _inputs,
         {
-            OURS: _of(_ours),
+            OURS: _of(_ours, Affine),
             PLAIN: _of(notes),
             "torch.distributions": _of(_distributions),
             "JAX (jit)": _jax.contender(_with_jax),

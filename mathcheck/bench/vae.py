@@ -15,8 +15,10 @@ from torch.utils.dlpack import from_dlpack
 
 from mathcheck.bench import _jax
 from mathcheck.bench._nets import SURE, Rounded, after_adam, back, drawn, exactly, net, through
+from mathcheck.bench._training import Objective, our_compiled_step, our_step, plain_step
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.experiments.images import batches
+from mathcheck.linear.affine import Affine
 from mathcheck.models.vae import VAE
 from mathcheck.residual import Residual, close
 from mathcheck.residual import exactly as same
@@ -34,40 +36,20 @@ def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> Input
     return images, noise, *encoder, *drawn((LATENT, HIDDEN, PIXELS), generator, dtype)
 
 
-def _model(*weights: Tensor) -> VAE:
-    return VAE(net(weights[:4], nn.ReLU), net(weights[4:], nn.ReLU), LATENT)
+def _model(*weights: Tensor, linear: type[nn.Linear] = nn.Linear) -> VAE:
+    return VAE(net(weights[:4], nn.ReLU, linear), net(weights[4:], nn.ReLU, linear), LATENT)
 
 
-def _step(loss: Callable[[VAE, Tensor, Tensor], Tensor], *, ours: bool = False, compile: bool = False) -> Contender:
-    """A step of Adam; the result is the loss before it and the parameters after it."""
-
+def _ours(take: Callable[..., Call]) -> Contender:
     def prepare(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
-        model = _model(*weights)
-        optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=ours)
-
-        def value() -> Tensor:
-            return loss(model, images, noise)
-
-        value_of = torch.compile(value, dynamic=False) if compile else value
-
-        def run() -> list[Any]:
-            optimizer.zero_grad()
-            found = value_of()
-            torch.autograd.backward(found)
-            optimizer.step()
-            # The obvious code notes each loss as a number, for which a card must be waited.
-            return [
-                found.detach() if ours else torch.tensor(found.item()).to(found),
-                *map(Tensor.detach, model.parameters()),
-            ]
-
-        return run
+        objective = Objective(_model(*weights, linear=Affine), lambda model, x, e: -model.elbo(x, e).mean())
+        return take(objective, images, noise, rate=RATE)
 
     return Contender(prepare)
 
 
-def _ours(model: VAE, images: Tensor, noise: Tensor) -> Tensor:
-    return -model.elbo(images, noise).mean()
+def _notebook(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
+    return plain_step(Objective(_model(*weights), _plain), images, noise, rate=RATE)
 
 
 def _plain(model: VAE, images: Tensor, noise: Tensor) -> Tensor:
@@ -213,9 +195,9 @@ STEP = Kernel(
     SIZES,
     _inputs,
     {
-        OURS: _step(_ours, ours=True),
-        COMPILED: _step(_ours, ours=True, compile=True),
-        PLAIN: _step(_plain),
+        OURS: _ours(our_step),
+        COMPILED: _ours(our_compiled_step),
+        PLAIN: Contender(_notebook),
         "pyro": Contender(_with_pyro, needs=("pyro",)),
         "JAX (jit)": Contender(_jitted, needs=("jax", "optax"), devices=("cpu",)),
     },

@@ -89,7 +89,7 @@ def _layers(subject: Function, dtype: torch.dtype) -> st.SearchStrategy[tuple[Te
         return st.tuples(*(strategies.tensors(s, dtype, entries) for s in ((*batch, n), (m, n), (m,), (*batch, m))))
 
     def large(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        shapes = ((3, 48, 90), (100, 90), (100,), (3, 48, 100))
+        shapes = ((3, 64, 160), (150, 160), (150,), (3, 64, 150))
         x, w, b, g = (torch.randint(-9, 10, shape, generator=generator).to(dtype) for shape in shapes)
         return x, w, b, g
 

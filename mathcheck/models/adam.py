@@ -22,7 +22,7 @@ def adam_step(
 
     Called as it is, it is a backward pass and torch's fused update. Through `torch.compile(step)` the objective, its
     gradient and the update become one graph, without the time that is spent between operations; the objective must then
-    be one that torch compiles whole.
+    be one that torch compiles whole. Of a large net, compile the objective instead.
 
     Args:
         objective: a module whose call returns a number to be made small, `()`; its parameters are changed.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mathcheck import arguments
+from mathcheck.linear.affine import Affine
 
 # Of the notes' net for 28 x 28 pixels.
 _PIXELS, _WIDTHS = 784, (256, 128, 32)
@@ -28,7 +29,7 @@ def widths(pixels: int) -> tuple[int, ...]:
 
 
 def _layers(sizes: Sequence[int]) -> list[nn.Module]:
-    return [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return [layer for a, b in itertools.pairwise(sizes) for layer in (Affine(a, b), nn.ReLU())]
 
 
 class Autoencoder(nn.Module):

@@ -12,6 +12,7 @@ from mathcheck import arguments
 from mathcheck.flows.bijection import Bijection
 from mathcheck.flows.coupling import additive_coupling
 from mathcheck.flows.rescaling import logistic_log_prob, logistic_sample, rescaling
+from mathcheck.linear.affine import Affine
 from mathcheck.models.composition import compose, pull_back, push_forward
 
 
@@ -64,5 +65,5 @@ class Nice(nn.Module):
 def _network(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for k in range(depth):
-        layers += [nn.Linear(width if k else inputs, width), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(width, outputs))
+        layers += [Affine(width if k else inputs, width), nn.ReLU()]
+    return nn.Sequential(*layers, Affine(width, outputs))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from mathcheck import arguments
 from mathcheck.divergence.gaussian_kl import kl_diagonal
 from mathcheck.inference.importance_weighted_bound import importance_weighted_bound
+from mathcheck.linear.affine import Affine
 from mathcheck.probability._binary import signs
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
 
@@ -132,8 +133,8 @@ class _Shifted(nn.Module):
 
 def flat(pixels: int) -> VAE:
     """A latent plane: pixels-512-(2 + 2) and 2-512-pixels, rectified linear."""
-    encoder = nn.Sequential(nn.Linear(pixels, 512), nn.ReLU(), nn.Linear(512, 4))
-    decoder = nn.Sequential(nn.Linear(2, 512), nn.ReLU(), nn.Linear(512, pixels))
+    encoder = nn.Sequential(Affine(pixels, 512), nn.ReLU(), Affine(512, 4))
+    decoder = nn.Sequential(Affine(2, 512), nn.ReLU(), Affine(512, pixels))
     return VAE(encoder, decoder, 2)
 
 
@@ -141,7 +142,7 @@ def deep(pixels: int) -> VAE:
     """A hundred latent coordinates: pixels-300-300-(100 + 100) and 100-300-300-pixels, ELU, the logits less 5."""
 
     def net(a: int, b: int) -> list[nn.Module]:
-        return [nn.Linear(a, 300), nn.ELU(), nn.Linear(300, 300), nn.ELU(), nn.Linear(300, b)]
+        return [Affine(a, 300), nn.ELU(), Affine(300, 300), nn.ELU(), Affine(300, b)]
 
     return VAE(nn.Sequential(*net(pixels, 200)), nn.Sequential(*net(100, pixels), _Shifted(5.0)), 100)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mathcheck import arguments
 from mathcheck.divergence.wasserstein import lipschitz_penalty
+from mathcheck.linear.affine import Affine
 from mathcheck.models.f_gan import Critics
 
 
@@ -33,7 +34,7 @@ class Generator(nn.Sequential):
             raise ValueError(f"sizes must be at least two of at least 1, got {list(sizes)}")
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
+            layers += [Affine(inputs, outputs), nn.LeakyReLU(0.2)]
         super().__init__(*layers[:-1], nn.Sigmoid())
 
 
