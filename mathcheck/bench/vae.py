@@ -171,7 +171,8 @@ def _epoch(draw: Callable[[Tensor], Iterator[Tensor]]) -> Contender:
     """The batches of one epoch, each of which somebody holds for a moment; the result is which images came."""
 
     def prepare(images: Tensor) -> Call:
-        return lambda: torch.cat([batch[:, 0] for batch in draw(images)])
+        # A copy of the numbers: a view of them would keep every batch.
+        return lambda: torch.cat([batch[:, 0].clone() for batch in draw(images)])
 
     return Contender(prepare)
 
