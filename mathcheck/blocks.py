@@ -13,16 +13,18 @@ def whole(points: Tensor) -> bool:
     return torch.compiler.is_compiling() or not points.is_cpu
 
 
-def blocks(points: Tensor, *more: Tensor, size: int = 2**16) -> Iterator[tuple[Tensor, ...]]:
-    """Parts of tensors `(*batch, n)` and `(*batch,)`, the same rows of each.
+def blocks(points: Tensor, *more: Tensor, event: int = 1, size: int = 2**16) -> Iterator[tuple[Tensor, ...]]:
+    """Parts of tensors with the same batch shape, the same rows of each.
 
     Args:
-        points: `(*batch, n)`.
-        more: of the shape of `points`, or of its batch.
+        points: `(*batch, n)`, or with more dimensions in an event.
+        more: of the same batch shape and any events.
+        event: number of dimensions of an event of `points`.
         size: numbers of `points` in a part: few enough to stay in the cache, enough to hide the calls.
     """
     if whole(points) or points.numel() <= size:
         return iter([(points, *more)])
-    n = points.shape[-1]
-    rows = [t.reshape(-1, n) if t.ndim == points.ndim else t.reshape(-1) for t in (points, *more)]
-    return zip(*(torch.split(t, max(1, size // n)) for t in rows), strict=True)
+    batch = points.ndim - event
+    rows = [t.reshape(-1, *t.shape[batch:]) for t in (points, *more)]
+    at_once = max(1, size * len(rows[0]) // points.numel())
+    return zip(*(torch.split(t, at_once) for t in rows), strict=True)

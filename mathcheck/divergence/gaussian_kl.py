@@ -17,99 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck import arguments
-from mathcheck.blocks import blocks
 from mathcheck.claim import claim
 from mathcheck.divergence import _definition as definition
-from mathcheck.divergence._excess import log_excess, of_half_
+from mathcheck.divergence._excess import log_excess
+from mathcheck.divergence._gaussian_kernels import CholeskyDivergence, DiagonalDivergence, FullDivergence
 from mathcheck.divergence.divergence import Divergence
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters, normals
 from mathcheck.residual import Ball, Kind, Residual, at_most, close
 from mathcheck.strategies import BATCH_SHAPES
-
-
-class _DiagonalDivergence(torch.autograd.Function):
-    r"""`kl_diagonal` and its gradient, block by block of rows.
-
-    With $d = \ell_q - \ell_p$ and $w = (\mu_q - \mu_p)\,e^{-\ell_p}$ the gradient is w in $\mu_q$, $-w$ in $\mu_p$,
-    $(e^d - 1)/2$ in $\ell_q$ and $-(e^d - 1 + (\mu_q - \mu_p)\,w)/2$ in $\ell_p$.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mean_q: Tensor, log_q: Tensor, mean_p: Tensor, log_p: Tensor) -> Tensor:
-        ctx.save_for_backward(mean_q, log_q, mean_p, log_p)
-        value = mean_q.new_empty(mean_q.shape[:-1])
-        for m, lv, a, lw, out in blocks(mean_q, log_q, mean_p, log_p, value):
-            # A quarter of the exponent at a time: e^(-l/2) leaves the dtype's range earlier than the divergence does.
-            root = torch.mul(lw, -0.25).exp_()
-            shift = torch.sub(m, a).mul_(root).mul_(root)
-            excess = of_half_(torch.sub(lv, lw).mul_(0.5))
-            torch.sum(excess.addcmul_(shift, shift, value=0.5), -1, out=out)
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        inputs = ctx.saved_tensors
-        gradients = tuple(inputs[0].new_empty(inputs[0].shape) for _ in inputs)
-        for m, lv, a, lw, g, m_out, lv_out, a_out, lw_out in blocks(*inputs, grad, *gradients):
-            half = g.unsqueeze(-1) / 2
-            root = torch.mul(lw, -0.25).exp_()
-            shift = torch.sub(m, a).mul_(root).mul_(root)
-            torch.sub(lv, lw, out=lv_out).expm1_()
-            torch.addcmul(lv_out, shift, shift, out=lw_out).mul_(-half)
-            lv_out.mul_(half)
-            torch.mul(shift, root, out=m_out).mul_(root).mul_(g.unsqueeze(-1))
-            torch.neg(m_out, out=a_out)
-        return gradients
-
-
-class _CholeskyDivergence(torch.autograd.Function):
-    r"""`kl_cholesky` with its gradient in closed form, which keeps its accuracy where that through a solve cancels.
-
-    With $M = L_p^{-1}L_q = I + N$, $z = L_p^{-1}(\mu_q - \mu_p)$ and $E = MM^\top - I$ the gradient is
-    $L_p^{-\top}z$ in $\mu_q$, $\mathrm{tril}(L_p^{-\top}N) + \mathrm{diag}(N_{ii}/L_{q,ii})$ in $L_q$ and
-    $-\mathrm{tril}(L_p^{-\top}(E + zz^\top))$ in $L_p$.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, mean_q: Tensor, lower_q: Tensor, mean_p: Tensor, lower_p: Tensor) -> Tensor:
-        size, diagonal_p = lower_p.shape[-1], lower_p.diagonal(dim1=-2, dim2=-1)
-        # Near each other N is solved for, since I + N would swallow it; far apart M, since its small entries drown in N.
-        far = ((lower_q - lower_p).abs_().amax(-1) > diagonal_p / 2).any(-1, keepdim=True).to(lower_q.dtype)
-        # By columns, as the solver wants them.
-        columns = lower_q.new_empty(*mean_q.shape[:-1], size + 1, size).mT
-        torch.addcmul(lower_q, far.unsqueeze(-1) - 1, lower_p, out=columns[..., :-1])
-        torch.sub(mean_q, mean_p, out=columns[..., -1])
-        solved = torch.linalg.solve_triangular(lower_p, columns, upper=False)
-        n, z = solved[..., :-1], solved[..., -1]
-        n_diagonal = n.diagonal(dim1=-2, dim2=-1)
-        m_diagonal = n_diagonal + (1 - far)
-        n_diagonal.sub_(far)
-        ctx.save_for_backward(n, m_diagonal, z, lower_q, lower_p)
-        # Halved before it is squared: the sum of squares may overflow where its half does not.
-        value: Tensor = torch.mul(solved, 0.5).mul_(solved).sum((-2, -1)) + log_excess(n_diagonal, m_diagonal).sum(-1)
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        n, m_diagonal, z, lower_q, lower_p = ctx.saved_tensors
-        n_diagonal = n.diagonal(dim1=-2, dim2=-1)
-        m = n.clone()
-        m.diagonal(dim1=-2, dim2=-1).copy_(m_diagonal)
-        e = m @ m.mT
-        # The diagonal from N: its entries are of the size of N where those of M M^T are close to 1.
-        squares = n.tril(-1).square_().sum(-1)
-        e.diagonal(dim1=-2, dim2=-1).copy_(n_diagonal * (m_diagonal + 1) + squares)
-        columns = torch.cat([n, e + z.unsqueeze(-1) * z.unsqueeze(-2), z.unsqueeze(-1)], -1)
-        solved = torch.linalg.solve_triangular(lower_p.mT, columns, upper=True)
-        size = n.shape[-1]
-        of_q = solved[..., :size].tril() + torch.diag_embed(n_diagonal / lower_q.diagonal(dim1=-2, dim2=-1))
-        of_p = -solved[..., size : 2 * size].tril()
-        of_mean = solved[..., -1] * grad.unsqueeze(-1)
-        scale = grad[..., None, None]
-        return of_mean, of_q * scale, -of_mean, of_p * scale
 
 
 def _checked(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor, spread: str, rank: int) -> None:
@@ -141,7 +57,7 @@ def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_vari
         TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
     """
     _checked(mean_q, log_variance_q, mean_p, log_variance_p, "log_variance", 1)
-    value: Tensor = _DiagonalDivergence.apply(mean_q, log_variance_q, mean_p, log_variance_p)  # type: ignore[no-untyped-call]
+    value: Tensor = DiagonalDivergence.apply(mean_q, log_variance_q, mean_p, log_variance_p)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -168,7 +84,7 @@ def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril
         smallest = factor.detach().diagonal(dim1=-2, dim2=-1)
         if bool((smallest <= 0).any()):
             raise ValueError(f"{name} must have a positive diagonal, got {float(smallest.min())}")
-    value: Tensor = _CholeskyDivergence.apply(mean_q, scale_tril_q.tril(), mean_p, scale_tril_p.tril())  # type: ignore[no-untyped-call]
+    value: Tensor = CholeskyDivergence.apply(mean_q, scale_tril_q.tril(), mean_p, scale_tril_p.tril())  # type: ignore[no-untyped-call]
     return value
 
 
@@ -198,8 +114,10 @@ def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: 
         if bool((info != 0).any()):
             raise ValueError(f"{name} must be positive definite; a leading minor of order {int(info.max())} is not")
         factors.append(factor)
-    lower_q, lower_p = factors
-    value: Tensor = _CholeskyDivergence.apply(mean_q, lower_q, mean_p, lower_p)  # type: ignore[no-untyped-call]
+    lower_p = factors[1]
+    value: Tensor = FullDivergence.apply(  # type: ignore[no-untyped-call]
+        mean_q, covariance_q, mean_p, covariance_p, *(t.detach() for t in factors)
+    )
     variances = covariance_p.diagonal(dim1=-2, dim2=-1)
     close = ((covariance_q.diagonal(dim1=-2, dim2=-1) - variances).abs() <= 0.01 * variances).all(-1)
     if not bool(close.any()):
