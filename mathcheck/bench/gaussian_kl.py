@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from mathcheck.bench.kernel import (
     OURS,
     PLAIN,
     Contender,
+    Inputs,
     Kernel,
     Size,
     Work,
@@ -27,6 +28,7 @@ from mathcheck.bench.kernel import (
     with_gradient,
 )
 from mathcheck.divergence.gaussian_kl import kl_cholesky, kl_diagonal, kl_full
+from mathcheck.residual import Residual
 
 DIAGONAL_SIZES = ({"rows": 64, "n": 32}, {"rows": 1024, "n": 256}, {"rows": 4096, "n": 512})
 
@@ -178,6 +180,43 @@ def _factor_work(size: Size) -> Work:
     return Work(2 * rows * (n * n + n), rows * (n**3 / 3 + n**2))
 
 
+def _slopes_of(textbook: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    def truth(*inputs: Tensor) -> tuple[Tensor, ...]:
+        leaves = [t.clone().requires_grad_() for t in inputs]
+        return torch.autograd.grad(textbook(*leaves).sum(), leaves)
+
+    return truth
+
+
+def _matrix_slope_terms(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+    """Norms of the products that gradients in covariances are made of, times the larger condition number."""
+    of_v, of_w = torch.linalg.inv(v), torch.linalg.inv(w)
+    norm = functools.partial(torch.linalg.matrix_norm, ord=2)
+    pull = torch.linalg.vector_norm((of_w @ (m - a).unsqueeze(-1)).squeeze(-1), dim=-1)
+    condition = torch.maximum(torch.linalg.cond(v), torch.linalg.cond(w))
+    mean = condition * norm(of_w) * torch.linalg.vector_norm(m - a, dim=-1)
+    of_q, of_p = condition * (norm(of_v) + norm(of_w)), condition * (norm(of_w) * (1 + norm(v) * norm(of_w)) + pull**2)
+    return mean[..., None], of_q[..., None, None], mean[..., None], of_p[..., None, None]
+
+
+def _factor_slope_terms(m: Tensor, lower: Tensor, a: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+    mean, of_q, _, of_p = _matrix_slope_terms(m, lower @ lower.mT, a, other @ other.mT)
+    sizes = (torch.linalg.matrix_norm(t, ord=2)[..., None, None] for t in (lower, other))
+    return mean, of_q * next(sizes), mean, of_p * next(sizes)
+
+
+def _lower(gradients: Iterable[Tensor]) -> list[Tensor]:
+    """Of gradients in matrices of which only the lower triangles are read, the upper ones may be anything."""
+    return [t if t.ndim == 2 else t.tril() for t in gradients]
+
+
+def _factor_slope_residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
+    def truth(*factors: Tensor) -> list[Tensor]:
+        return _lower(_slopes_of(textbook_factors)(*factors))
+
+    return against(truth, _factor_slope_terms)(inputs, _lower(result))
+
+
 FULL = Kernel(
     "kl_full",
     "KL of normals with covariance matrices, forward",
@@ -221,5 +260,15 @@ KERNELS = (
         {"numpyro": _by_jax(_with_slopes(_numpyro), "numpyro")},
     ),
     FULL,
+    with_gradient(
+        FULL,
+        against(_slopes_of(textbook_full), _matrix_slope_terms),
+        lambda size: Work(2 * _matrix_work(size).numbers, 3 * _matrix_work(size).flops),
+    ),
     CHOLESKY,
+    with_gradient(
+        CHOLESKY,
+        _factor_slope_residuals,
+        lambda size: Work(2 * _factor_work(size).numbers, 3 * _factor_work(size).flops),
+    ),
 )
