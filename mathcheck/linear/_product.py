@@ -23,11 +23,13 @@ def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return value
 
 
-# An operator of its own: what torch.compile makes of oneDNN's it can make for constant weights only.
-_LIBRARY = torch.library.Library("mathcheck", "DEF")  # type: ignore[no-untyped-call]
-_LIBRARY.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")  # type: ignore[no-untyped-call]
-_LIBRARY.impl("product", _by_onednn, "CPU")  # type: ignore[no-untyped-call]
-torch.library.register_fake("mathcheck::product", lambda a, b, bias: a.new_empty(len(a), len(b)), lib=_LIBRARY)
+# An operator of its own: what torch.compile makes of oneDNN's it can make for constant weights only. Once, since a module
+# may be loaded again.
+if not hasattr(torch.ops.mathcheck, "product"):
+    _LIBRARY = torch.library.Library("mathcheck", "DEF")  # type: ignore[no-untyped-call]
+    _LIBRARY.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")  # type: ignore[no-untyped-call]
+    _LIBRARY.impl("product", _by_onednn, "CPU")  # type: ignore[no-untyped-call]
+    torch.library.register_fake("mathcheck::product", lambda a, b, bias: a.new_empty(len(a), len(b)), lib=_LIBRARY)
 
 
 class _Product(torch.autograd.Function):
