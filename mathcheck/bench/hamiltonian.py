@@ -17,6 +17,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from mathcheck.bench._jax import module as one_threaded_jax
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.markov.compiled_chain import compiled_hmc_chain
 from mathcheck.markov.hamiltonian import hmc_chain
@@ -85,7 +86,7 @@ def _blackjax(sufficient: bool) -> Contender:
     """Its kernel, scanned over draws, mapped over chains and compiled; on sufficient statistics or on the data."""
 
     def prepare(start: Tensor, draws: int, y: Tensor) -> Call:
-        jax, blackjax = (importlib.import_module(name) for name in ("jax", "blackjax"))
+        jax, blackjax = one_threaded_jax(), importlib.import_module("blackjax")
         jnp = jax.numpy
         log_joint, _ = posterior_of(y).by_coordinates
         with jax.enable_x64(True):
