@@ -13,28 +13,29 @@ import torch
 from torch import Tensor
 
 # Coefficients of the series below, as many as leave less than half a rounding unit at the end of their range.
-_EXP = {torch.float64: [2 ** (k - 1) / math.factorial(k) for k in range(2, 15)]}
+_EXP = {torch.float64: tuple(2 ** (k - 1) / math.factorial(k) for k in range(2, 15))}
 _EXP[torch.float32] = _EXP[torch.float64][:7]
-_ATANH_TERMS = {torch.float64: 13, torch.float32: 6}
+_ATANH = {torch.float64: tuple(1 / (2 * k + 3) for k in range(13))}
+_ATANH[torch.float32] = _ATANH[torch.float64][:6]
 
 # The same as tensors: with those a product and a sum take one pass over memory, with numbers two.
-_CONSTANTS = {dtype: torch.tensor(values, dtype=dtype, device="cpu").unbind() for dtype, values in _EXP.items()}
+_CONSTANTS = {
+    (dtype, row): torch.tensor(row, dtype=dtype, device="cpu").unbind()
+    for table in (_EXP, _ATANH)
+    for dtype, row in table.items()
+}
 
 
-def _series(x: Tensor, coefficients: list[float]) -> Tensor:
-    r"""$c_0 + c_1 x + c_2 x^2 + \dots$ by Horner's rule, in place."""
-    value = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        value.mul_(x).add_(coefficient)
-    return value
-
-
-def _exp_series(x: Tensor) -> Tensor:
-    r"""$(e^{2x} - 1 - 2x)/(2x^2)$ for $\lvert x\rvert \le 1/4$."""
-    coefficients = _EXP.get(x.dtype, _EXP[torch.float64])
-    if torch.compiler.is_compiling() or not x.is_cpu or x.dtype not in _CONSTANTS:
-        return _series(x, coefficients)
-    *rest, _ = _CONSTANTS[x.dtype]
+def _series(x: Tensor, table: dict[torch.dtype, tuple[float, ...]]) -> Tensor:
+    r"""$c_0 + c_1 x + c_2 x^2 + \dots$ by Horner's rule."""
+    coefficients = table.get(x.dtype, table[torch.float64])
+    constants = _CONSTANTS.get((x.dtype, coefficients))
+    if torch.compiler.is_compiling() or not x.is_cpu or constants is None:
+        value = torch.full_like(x, coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            value.mul_(x).add_(coefficient)
+        return value
+    *rest, _ = constants
     value = torch.add(rest.pop(), x, alpha=coefficients[-1])
     while rest:
         torch.addcmul(rest.pop(), value, x, out=value)
@@ -49,7 +50,8 @@ def of_half_(h: Tensor) -> Tensor:
     """
     far = torch.nn.functional.hardshrink(h, 0.25)
     near = h.sub_(far)
-    series = _exp_series(near)
+    # (e^2x - 1 - 2x) / (2x^2) for |x| up to 1/4.
+    series = _series(near, _EXP)
     root = torch.expm1(far)
     # (e^2h - 1) / 2 through e^h, which stays finite wherever the half is.
     return torch.addcmul(root, root, root, value=0.5).sub_(far).addcmul_(series, near.mul_(near))
@@ -82,13 +84,11 @@ class _LogExcess(torch.autograd.Function):
     Called with x and the ratio $1 + x$, which the caller knows without rounding error where x is close to -1.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, ratio: Tensor) -> Tensor:
         small = x.clamp(-0.4, 0.5)
         y = small / (2 + small)
-        tail = _series(y * y, [1 / (2 * k + 3) for k in range(_ATANH_TERMS.get(x.dtype, 13))])
+        tail = _series(y * y, _ATANH)
         return torch.where((x >= -0.4) & (x <= 0.5), y * small - 2 * y * y * y * tail, x - ratio.log())
 
     @staticmethod
@@ -99,6 +99,14 @@ class _LogExcess(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, ratio = ctx.saved_tensors
         return grad * x / ratio, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, int | None], *both: Tensor) -> tuple[Tensor, int]:
+        x, ratio = (
+            t.expand(info.batch_size, *t.shape) if d is None else t.movedim(d, 0)
+            for t, d in zip(both, in_dims, strict=True)
+        )
+        return log_excess(x, ratio), 0
 
 
 def half_exp_excess(d: Tensor) -> Tensor:
