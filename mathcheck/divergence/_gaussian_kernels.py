@@ -49,21 +49,26 @@ class DiagonalDivergence(torch.autograd.Function):
 
 def _factorised(mean_q: Tensor, lower_q: Tensor, mean_p: Tensor, lower_p: Tensor) -> tuple[Tensor, ...]:
     r"""The divergence, and with $M = L_p^{-1}L_q = I + N$: N, the diagonal of M, and $z = L_p^{-1}(\mu_q - \mu_p)$."""
-    size, diagonal_p = lower_p.shape[-1], lower_p.diagonal(dim1=-2, dim2=-1)
-    # Near each other N is solved for, since I + N would swallow it; far apart M, since its small entries drown in N.
-    far = ((lower_q - lower_p).abs_().amax(-1) > diagonal_p / 2).any(-1, keepdim=True).to(lower_q.dtype)
-    # Transposed, and solved from the right: that takes two thirds of the time.
-    rows = lower_q.new_empty(*mean_q.shape[:-1], size + 1, size)
-    torch.addcmul(lower_q.mT, far.unsqueeze(-1) - 1, lower_p.mT, out=rows[..., :-1, :])
-    torch.sub(mean_q, mean_p, out=rows[..., -1, :])
-    solved = torch.linalg.solve_triangular(lower_p.mT, rows, upper=True, left=False)
+    *batch, size = mean_q.shape
+    value, m_diagonal = mean_q.new_empty(batch), mean_q.new_empty(*batch, size)
+    # Rows of the transposed of N, and z: solved from the right, which takes two thirds of the time.
+    solved = mean_q.new_empty(*batch, size + 1, size)
+    parts = blocks(lower_q, lower_p, mean_q, mean_p, value, m_diagonal, solved, event=2)
+    for left_q, left_p, m, a, out, diagonal, rows in parts:
+        left_q, left_p = left_q.tril(), left_p.tril()
+        widths = left_p.diagonal(dim1=-2, dim2=-1)
+        # Near each other N is solved for, since I + N would swallow it; far apart M, since its small entries drown in N.
+        far = ((left_q - left_p).abs_().amax(-1) > widths / 2).any(-1, keepdim=True).to(m.dtype)
+        torch.addcmul(left_q.mT, far.unsqueeze(-1) - 1, left_p.mT, out=rows[..., :-1, :])
+        torch.sub(m, a, out=rows[..., -1, :])
+        rows.copy_(torch.linalg.solve_triangular(left_p.mT, rows, upper=True, left=False))
+        n_diagonal = rows.diagonal(dim1=-2, dim2=-1)
+        torch.add(n_diagonal, 1 - far, out=diagonal)
+        n_diagonal.sub_(far)
+        # Halved before it is squared: the sum of squares may overflow where its half does not.
+        torch.sum(torch.mul(rows, 0.5).mul_(rows), (-2, -1), out=out)
     n, z = solved[..., :-1, :].mT, solved[..., -1, :]
-    n_diagonal = n.diagonal(dim1=-2, dim2=-1)
-    m_diagonal = n_diagonal + (1 - far)
-    n_diagonal.sub_(far)
-    # Halved before it is squared: the sum of squares may overflow where its half does not.
-    value = torch.mul(solved, 0.5).mul_(solved).sum((-2, -1)) + log_excess(n_diagonal, m_diagonal).sum(-1)
-    return value, n, m_diagonal, z
+    return value + log_excess(n.diagonal(dim1=-2, dim2=-1), m_diagonal).sum(-1), n, m_diagonal, z
 
 
 def _excess_of_square(n: Tensor, m_diagonal: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril
         smallest = factor.detach().diagonal(dim1=-2, dim2=-1)
         if bool((smallest <= 0).any()):
             raise ValueError(f"{name} must have a positive diagonal, got {float(smallest.min())}")
-    value: Tensor = CholeskyDivergence.apply(mean_q, scale_tril_q.tril(), mean_p, scale_tril_p.tril())  # type: ignore[no-untyped-call]
+    value: Tensor = CholeskyDivergence.apply(mean_q, scale_tril_q, mean_p, scale_tril_p)  # type: ignore[no-untyped-call]
     return value
 
 
