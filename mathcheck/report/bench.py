@@ -215,6 +215,6 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
         panel.tick_params(axis="y", which="both", labelsize=6)
         panel.legend(frameon=False, fontsize=5)
     drawn.supylabel("seconds", fontsize=8)
-    drawn.savefig(folder / "times.png", dpi=110)
+    drawn.savefig(folder / "times.png", dpi=100)
     plt.close("all")
     return [folder / "ratios.png", folder / "times.png"]
