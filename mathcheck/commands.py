@@ -118,9 +118,12 @@ def bench_command(
 
     The claims behind a kernel are verified first, and every result that is timed; then all contenders take turns. Ratios
     are told, since times differ from machine to machine; beside them stands what the machine needs for the work alone.
+    Of several kernels each is timed in a process of its own.
     """
     import difflib
+    import functools
     import os
+    from concurrent.futures.process import BrokenProcessPool
 
     # Counting bytes makes torch complain of each block that it did not see allocated; it reads this when it is imported.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -131,6 +134,7 @@ def bench_command(
     from mathcheck.report import bench as report
     from mathcheck.report import terminal
     from mathcheck.report.files import write_whole
+    from mathcheck.run import processes
 
     known = catalogue()
     if listed:
@@ -149,20 +153,26 @@ def bench_command(
     precision = getattr(torch, dtype) if dtype else None
     machine, found, wrong = measure.machine(device, threads), list[measure.Measurement](), False
     for kernel in chosen:
-        sizes = kernel.sizes_on(device)
-        with terminal.counted(len(sizes) + 1, kernel.name) as tick:
+        timed = functools.partial(measure.every_size, kernel.name, machine=machine, device=device, dtype=precision,
+                                  peers=peers, rounds=rounds)  # fmt: skip
+        with terminal.counted(len(kernel.sizes_on(device)) + 1, kernel.name) as tick:
             try:
-                measure.verify(kernel.derivation, precision or kernel.dtype, device)
+                if len(chosen) == 1:
+                    own = timed(tick=tick)
+                else:
+                    # In a process of its own: how fast memory comes depends on what was allocated before.
+                    with processes(1) as pool:
+                        own = pool.submit(timed).result()
             except measure.Unverified as error:
                 click.echo(f"{kernel.name}: not timed, since a claim does not hold\n{error}", err=True)
                 wrong = True
                 continue
-            tick()
-            own = []
-            for size in sizes:
-                own.append(measure.measure(kernel, size, machine=machine, device=device, dtype=precision, peers=peers,
-                                           rounds=rounds))  # fmt: skip
-                tick()
+            except BrokenProcessPool:
+                click.echo(
+                    f"{kernel.name}: not timed, since its process was ended, perhaps for want of memory", err=True
+                )
+                wrong = True
+                continue
         for m in own:
             report.show(m)
         report.show_exponents(kernel, own)

@@ -16,6 +16,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from mathcheck import catalogue
+from mathcheck.bench import kernel as kernels
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Kernel, Size
 from mathcheck.claim import Settings
 from mathcheck.evidence import Status
@@ -208,6 +209,35 @@ def _timing(name: str, taken: Mapping[str, list[float]], first: float, error: fl
     ratios = [plain / mine for plain, mine in zip(taken[PLAIN], own, strict=True)]
     bottom, middle, top = statistics.quantiles(ratios, n=4)
     return Timing(name, median, (low, high), middle, (bottom, top), error, first, peak)
+
+
+def every_size(
+    name: str,
+    *,
+    machine: Machine,
+    device: str,
+    dtype: torch.dtype | None,
+    peers: bool,
+    rounds: int,
+    tick: Callable[[], object] = lambda: None,
+) -> list[Measurement]:
+    """Verifies the claims behind a kernel of the catalogue, and measures it at each of its sizes.
+
+    Args:
+        name: of the kernel. The others: as for `measure`.
+        tick: called after the claims, and after each size.
+
+    Raises:
+        Unverified: if a claim does not hold.
+    """
+    kernel = kernels.catalogue()[name]
+    verify(kernel.derivation, dtype or kernel.dtype, device)
+    tick()
+    found = []
+    for size in kernel.sizes_on(device):
+        found.append(measure(kernel, size, machine=machine, device=device, dtype=dtype, peers=peers, rounds=rounds))
+        tick()
+    return found
 
 
 class _threads:  # noqa: N801
