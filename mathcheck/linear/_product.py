@@ -1,6 +1,6 @@
 """Large matrix products in single precision by oneDNN, which torch brings along beside the library it multiplies with.
 
-Off Intel's own processors that library, MKL, leaves AVX-512 unused: there oneDNN multiplies about twice as fast, with the
+On AMD's processors that library, MKL, leaves AVX-512 unused: there oneDNN multiplies about twice as fast, with the
 same rounding of every product and sum.
 """
 

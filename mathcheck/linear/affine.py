@@ -24,7 +24,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""$y_j = \sum_k W_{jk} x_k + b_j$ for every x of a batch.
 
     What `torch.nn.functional.linear` computes, faster for large single-precision products on processors where torch's
-    own library leaves half of the arithmetic unused (those with AVX-512 that are not Intel's).
+    own library leaves half of the arithmetic unused (AMD's with AVX-512).
 
     Args:
         x: `(*batch, n)`.

@@ -126,7 +126,7 @@ def gradient_is_that_of_the_definition(
     probability, the slope alone where one of them is infinite; 1 for a logit, $1 + 2\pi_j\max\lvert\ell\rvert$ for one of
     several; $1 + \frac t\lambda$ and $t + \lambda$ for counts; $\frac{\lvert z\rvert}\sigma$ and $\frac{1 + z^2}2$ for the mean
     and the log-variance of a normal, by the chain rule for its other spreads. Where relative accuracy is promised, of the
-    slope itself.
+    slope itself. The smallest normal number is added: below it a logistic function divides by what overflows, and gives 0.
     """
     leaves = tuple(p.detach().clone().requires_grad_() for p in parameters)
     value = s.log_prob(outcomes, *leaves)
@@ -146,7 +146,8 @@ def gradient_is_that_of_the_definition(
     pairs = zip(outcomes[possible].tolist(), rows[possible].tolist(), strict=True)
     balls = [arb.enclose(functools.partial(slopes, t, row), rel_bits=60) for t, row in pairs]
     stacked = Ball.stack(balls, gradient.shape)
-    true = Ball(s.family.canonical(stacked.mid), stacked.radius, kind=stacked.kind, source=stacked.source)
+    radius = stacked.radius + torch.finfo(gradient.dtype).tiny
+    true = Ball(s.family.canonical(stacked.mid), radius, kind=stacked.kind, source=stacked.source)
     size = None if s.relative else s.family.slope_size(outcomes, rows)[possible.cpu()]
     yield close(gradient, true, ulps=16, scale=size, what="the gradient in the parameters")
 

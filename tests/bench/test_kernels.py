@@ -146,3 +146,12 @@ def test_the_command_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     assert "times plain" in result.output
     assert report.read([path])[1][0].kernel == "kl_diagonal"
+
+
+@pytest.mark.slow
+def test_several_kernels_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    result = CliRunner().invoke(main, ["bench", "epoch", "convolution_backprop", "--rounds", "3", "--json", str(path)])
+    assert result.exit_code == 0, result.output
+    kernels = [m.kernel for m in report.read([path])[1]]
+    assert kernels == [name for name in ("convolution_backprop", "convolution_backprop_batch", "epoch") for _ in range(3)]
