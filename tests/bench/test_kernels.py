@@ -154,4 +154,6 @@ def test_several_kernels_are_timed_in_processes_of_their_own(tmp_path: Path) -> 
     result = CliRunner().invoke(main, ["bench", "epoch", "convolution_backprop", "--rounds", "3", "--json", str(path)])
     assert result.exit_code == 0, result.output
     kernels = [m.kernel for m in report.read([path])[1]]
-    assert kernels == [name for name in ("convolution_backprop", "convolution_backprop_batch", "epoch") for _ in range(3)]
+    assert kernels == [
+        name for name in ("convolution_backprop", "convolution_backprop_batch", "epoch") for _ in range(3)
+    ]
