@@ -133,9 +133,10 @@ def _of_last_row(f: Function) -> Function:
     examples=60,
 )
 def gradients_are_products(f: Function, x: Tensor, w: Tensor, b: Tensor, g: Tensor) -> Iterator[Residual]:
-    r"""The gradients of an affine layer are $GW$, $G^\top X$ and $G^\top\mathbf 1$.
+    r"""The gradients of an affine layer are products of matrices.
 
-    For $Y = XW^\top + \mathbf 1 b^\top$ they are those of $\langle G, Y\rangle$ in X, W and b.
+    Those of $\langle G, Y\rangle$ for $Y = XW^\top + \mathbf 1 b^\top$ are $GW$ in X, $G^\top X$ in W and
+    $G^\top\mathbf 1$ in b.
 
     Error bound: 0: sums of products of integers that the dtype holds exactly, in whatever order they are added.
     """
