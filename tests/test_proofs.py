@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def test_runs(name: str, settings: Settings) -> None:
     assert sum(result.heading.startswith("Step") for result in results) >= 3
 
 
+def test_runs_where_no_extra_is_installed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == "numba" else find(name, *of))
+    results = proofs.run(PROOFS["markov.compiled_chain"], settings=settings)
+    assert not [f"{result.heading}: {result.error}" for result in results if not result.holds]
+
+
 @pytest.mark.parametrize("name", PROOFS)
 def test_mirrors_and_links_its_module(name: str) -> None:
     module = f"mathcheck/{name.replace('.', '/')}.py"
@@ -28,7 +36,7 @@ def test_mirrors_and_links_its_module(name: str) -> None:
     assert (Path(__file__).parents[1] / module).is_file()
     assert f"(../../{module})" in text
     assert "**Theorem" in text
-    assert re.search(r"^verify\(", text.split("## Step")[-1], re.MULTILINE), "the last step verifies the claim"
+    assert re.search(r"^ *verify\(", text.split("## Step")[-1], re.MULTILINE), "the last step verifies the claim"
 
 
 def test_every_derivation_has_a_proof() -> None:
