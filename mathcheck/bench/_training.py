@@ -28,14 +28,15 @@ def _after(loss: Tensor, objective: nn.Module) -> list[Tensor]:
     return [loss, *(p.detach() for p in objective.parameters())]
 
 
-def our_step(objective: nn.Module, *data: Tensor, rate: float) -> Call:
-    """Takes a step; the result is the loss before it and the parameters after it."""
-    step = adam_step(objective, rate)
+def our_step(objective: nn.Module, *data: Tensor, rate: float, compile: bool = False) -> Call:
+    """Takes a step, which may be compiled whole; the result is the loss before it and the parameters after it."""
+    step: Callable[..., Any] = adam_step(objective, rate)
+    step = torch.compile(step, dynamic=False) if compile else step
     return lambda: _after(step(*data), objective)
 
 
 def our_compiled_step(objective: nn.Module, *data: Tensor, rate: float) -> Call:
-    """The same with the objective and its gradient compiled, for nets so large that the rest hardly counts."""
+    """The same with only the objective and its gradient compiled, for nets so large that the rest hardly counts."""
     compiled: Any = torch.compile(objective, dynamic=False)
     return our_step(compiled, *data, rate=rate)
 

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from mathcheck.bench._jax import module as one_threaded_jax
-from mathcheck.bench._training import Objective, plain_step
+from mathcheck.bench._training import Objective, our_step, plain_step
 from mathcheck.bench.hamiltonian import posterior_of
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
-from mathcheck.models.adam import adam_step
 from mathcheck.models.banana import Flow, nice_flow, planar_flow, real_nvp_flow
 from mathcheck.residual import Kind, Residual, close
 
@@ -84,9 +83,7 @@ class Plain(nn.Module):
 def _ours(compile: bool, kind: str, noise: Tensor, y: Tensor) -> Call:
     flow, log_joint = _flow(kind, noise), posterior_of(y).log_joint
     objective = Objective(flow, lambda flow, noise: -flow.elbo(noise, log_joint).mean())
-    step = adam_step(objective, RATE)
-    step = torch.compile(step, dynamic=False) if compile else step
-    return lambda: [step(noise), *objective.parameters()]
+    return our_step(objective, noise, rate=RATE, compile=compile)
 
 
 def _plain(kind: str, noise: Tensor, y: Tensor) -> Call:

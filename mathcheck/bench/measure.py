@@ -201,16 +201,6 @@ def measure(
     return Measurement(kernel.name, kernel.title, size, str(dtype), floor, tuple(timings), failures)
 
 
-def _timing(name: str, taken: Mapping[str, list[float]], first: float, error: float, peak: int | None) -> Timing:
-    own = taken[name]
-    low, median, high = statistics.quantiles(own, n=4)
-    if PLAIN not in taken:
-        return Timing(name, median, (low, high), None, None, error, first, peak)
-    ratios = [plain / mine for plain, mine in zip(taken[PLAIN], own, strict=True)]
-    bottom, middle, top = statistics.quantiles(ratios, n=4)
-    return Timing(name, median, (low, high), middle, (bottom, top), error, first, peak)
-
-
 def every_size(
     name: str,
     *,
@@ -238,6 +228,16 @@ def every_size(
         found.append(measure(kernel, size, machine=machine, device=device, dtype=dtype, peers=peers, rounds=rounds))
         tick()
     return found
+
+
+def _timing(name: str, taken: Mapping[str, list[float]], first: float, error: float, peak: int | None) -> Timing:
+    own = taken[name]
+    low, median, high = statistics.quantiles(own, n=4)
+    if PLAIN not in taken:
+        return Timing(name, median, (low, high), None, None, error, first, peak)
+    ratios = [plain / mine for plain, mine in zip(taken[PLAIN], own, strict=True)]
+    bottom, middle, top = statistics.quantiles(ratios, n=4)
+    return Timing(name, median, (low, high), middle, (bottom, top), error, first, peak)
 
 
 class _threads:  # noqa: N801

@@ -23,8 +23,8 @@ from mathcheck.strategies import BATCH_SHAPES
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""$y_j = \sum_k W_{jk} x_k + b_j$ for every x of a batch.
 
-    What `torch.nn.functional.linear` computes, faster for large single-precision products on processors where torch's
-    own library leaves half of the arithmetic unused (AMD's with AVX-512).
+    What `torch.nn.functional.linear` computes, with large single-precision products by oneDNN, which on AMD's processors
+    with AVX-512 is about twice as fast.
 
     Args:
         x: `(*batch, n)`.
