@@ -43,8 +43,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     found: list[None] = []
     faster = _product._faster
 
-    def watched(a: Tensor, b: Tensor) -> bool:
-        chosen = faster(a, b)
+    def watched(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+        chosen = faster(a, b, bias)
         found.extend([None] * chosen)
         return chosen
 
@@ -121,6 +121,15 @@ def test_compiled() -> None:
     gradients = torch.compile(torch.func.grad(_total, (0, 1, 2)))
     for found, expected in zip(gradients(*(t.detach() for t in inputs)), true, strict=True):
         _close(found, expected)
+
+
+def test_shapes_that_do_not_fit_are_refused_as_by_torch() -> None:
+    layer = Affine(300, 200)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        layer(torch.ones(1000, 299))
+    layer.bias = torch.nn.Parameter(torch.ones(5))
+    with pytest.raises(RuntimeError, match="must match"):
+        layer(torch.ones(1000, 300))
 
 
 def test_layer_is_torch_s_own() -> None:

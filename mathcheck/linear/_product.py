@@ -69,13 +69,16 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         `(*batch, n)`.
     """
-    if not _faster(a, b):
+    if not _faster(a, b, bias):
         return functional.linear(a, b, bias)
     value: Tensor = _Product.apply(a.reshape(-1, a.shape[-1]), b, bias)  # type: ignore[no-untyped-call]
     return value.reshape(*a.shape[:-1], -1)
 
 
-def _faster(a: Tensor, b: Tensor) -> bool:
+def _faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+    # What does not fit is left to torch, which says so.
+    if b.ndim != 2 or a.shape[-1:] != b.shape[1:] or (bias is not None and bias.shape != b.shape[:1]):
+        return False
     if not (_AVAILABLE and a.is_cpu and a.dtype == b.dtype == torch.float32 and a.numel() * b.shape[0] >= _LEAST):
         return False
     # The transforms of torch.func ask for rules of their own, and torch.compile takes none within them.
