@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mathcheck import catalogue
-from mathcheck.evidence import Status
+from mathcheck.engine.evidence import Status
+from mathcheck.runner import catalogue
 
 ENTRIES = [
     e for e in catalogue.entries() if e.derivation in ("divergence.gaussian_kl", "convex.smooth_max", "flows.coupling")

@@ -1,11 +1,6 @@
 """What a user needs, and where it lives; `mathcheck/__init__.py` loads each name from here on first use."""
 
-from .arrays import from_arrays as from_arrays
-from .claim import Claim as Claim
-from .claim import Refuted as Refuted
-from .claim import Settings as Settings
-from .claim import check as check
-from .claim import verify as verify
+from .adapters.arrays import from_arrays as from_arrays
 from .convex.conjugate import Conjugate as Conjugate
 from .convex.conjugate import check_conjugate as check_conjugate
 from .convex.projection import ConvexSet as ConvexSet
@@ -19,8 +14,21 @@ from .divergence.f_divergence import FDivergence as FDivergence
 from .divergence.f_divergence import check_f_divergence as check_f_divergence
 from .divergence.variational_f_divergence import VariationalForm as VariationalForm
 from .divergence.variational_f_divergence import check_variational_form as check_variational_form
-from .evidence import Evidence as Evidence
-from .evidence import Status as Status
+from .engine.claim import Claim as Claim
+from .engine.claim import Refuted as Refuted
+from .engine.claim import Settings as Settings
+from .engine.claim import check as check
+from .engine.claim import verify as verify
+from .engine.evidence import Evidence as Evidence
+from .engine.evidence import Status as Status
+from .engine.residual import Ball as Ball
+from .engine.residual import Kind as Kind
+from .engine.residual import Residual as Residual
+from .engine.residual import Undecided as Undecided
+from .engine.residual import at_most as at_most
+from .engine.residual import close as close
+from .engine.residual import exactly as exactly
+from .engine.strategies import Interval as Interval
 from .flows.bijection import Bijection as Bijection
 from .flows.bijection import check_bijection as check_bijection
 from .inference.evidence_bound import EvidenceBound as EvidenceBound
@@ -52,13 +60,5 @@ from .probability.quantile import check_quantile as check_quantile
 from .probability.sampler import Sampler as Sampler
 from .probability.sampler import check_sampler as check_sampler
 from .pytest_plugin import parametrize as parametrize
-from .residual import Ball as Ball
-from .residual import Kind as Kind
-from .residual import Residual as Residual
-from .residual import Undecided as Undecided
-from .residual import at_most as at_most
-from .residual import close as close
-from .residual import exactly as exactly
-from .strategies import Interval as Interval
 
 __version__: str

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-    from mathcheck.claim import Claim, Settings
+    from mathcheck.engine.claim import Claim, Settings
 
 _OPTIONS = {
     "examples": "inputs to try each claim on, whatever the tests say",
@@ -60,7 +60,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     asked = _asked(item.config)
     context: Any = nullcontext()
     if asked:
-        from mathcheck.claim import overriding
+        from mathcheck.engine.claim import overriding
 
         context = overriding(**asked)
     with context:
@@ -112,7 +112,7 @@ def parametrize(
         ValueError: if there is no subject, or `expected_failures` names none of the subjects or laws.
         TypeError: if `subjects` is no mapping, or a subject is of no kind.
     """
-    from mathcheck.claim import Refuted
+    from mathcheck.engine.claim import Refuted
 
     if not isinstance(subjects, Mapping):
         raise TypeError(f"subjects must be a mapping from names to subjects, got {type(subjects).__name__}")
@@ -141,7 +141,7 @@ def parametrize(
 
 def _record(subject: Any, kind: str | None, name: str) -> tuple[Any, Sequence[Claim]]:
     from mathcheck.adapters import KINDS, adapt
-    from mathcheck.claim import laws
+    from mathcheck.engine.claim import laws
 
     record = adapt(kind, subject) if kind is not None else subject
     if type(record) not in KINDS.values():
@@ -152,8 +152,8 @@ def _record(subject: Any, kind: str | None, name: str) -> tuple[Any, Sequence[Cl
 
 def _judge(claim: Claim, name: str, **options: Any) -> Callable[[Any], None]:
     def law(subject: Any) -> None:
-        from mathcheck.claim import Refuted, verify
-        from mathcheck.evidence import Status
+        from mathcheck.engine.claim import Refuted, verify
+        from mathcheck.engine.evidence import Status
 
         evidence = verify(claim, subject, name=name, **options)
         if evidence.status is Status.SKIPPED:

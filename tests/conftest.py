@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from mathcheck.claim import Settings
+from mathcheck.engine.claim import Settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 
 ROW, IMAGE = torch.tensor([0.25, 0.75]), torch.zeros(3, 2, 4)
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mathcheck import catalogue
-from mathcheck.claim import Settings, verify
+from mathcheck.engine.claim import Settings, verify
+from mathcheck.runner import catalogue
 
 Function = Callable[..., Any]
 Call = dict[str, Any]

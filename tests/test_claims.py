@@ -8,9 +8,9 @@ import inspect
 import pytest
 import torch
 
-from mathcheck import catalogue
-from mathcheck.claim import Claim, Settings, laws
-from mathcheck.evidence import Status
+from mathcheck.engine.claim import Claim, Settings, laws
+from mathcheck.engine.evidence import Status
+from mathcheck.runner import catalogue
 
 ENTRIES = catalogue.entries()
 CLAIMS = {

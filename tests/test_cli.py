@@ -18,11 +18,11 @@ import pytest
 import toy_catalogue as toy
 from click.testing import CliRunner, Result
 
-from mathcheck import catalogue, run
-from mathcheck.claim import Settings
+from mathcheck.adapters.target import TargetError, load
 from mathcheck.cli import main
-from mathcheck.evidence import Status
-from mathcheck.target import TargetError, load
+from mathcheck.engine.claim import Settings
+from mathcheck.engine.evidence import Status
+from mathcheck.runner import catalogue, run
 
 ROOT = Path(__file__).parent.parent
 

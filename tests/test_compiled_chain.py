@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mathcheck.bench.hamiltonian import effective_size
+from mathcheck.bench.kernels.hamiltonian import effective_size
 from mathcheck.markov import compiled_chain
 from mathcheck.markov.compiled_chain import compiled_hmc_chain
 from mathcheck.models.banana import BananaPosterior

@@ -17,7 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mathcheck import Refuted
-from mathcheck.claim import overriding
+from mathcheck.engine.claim import overriding
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

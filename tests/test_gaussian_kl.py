@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mathcheck.bench.gaussian_kl import slopes, textbook
-from mathcheck.divergence._excess import half_exp_excess
+from mathcheck.bench.kernels.gaussian_kl import slopes, textbook
+from mathcheck.divergence.excess import half_exp_excess
 from mathcheck.divergence.gaussian_kl import kl_diagonal
 
 F32, F64 = torch.float32, torch.float64

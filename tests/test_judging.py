@@ -21,7 +21,7 @@ from mathcheck import (
     normals,
 )
 from mathcheck.divergence.gaussian_kl import kl_diagonal
-from mathcheck.evidence import Status
+from mathcheck.engine.evidence import Status
 
 QUICK = Settings(examples=40)
 

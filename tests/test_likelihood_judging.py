@@ -24,8 +24,8 @@ from mathcheck import (
     normals,
     poissons,
 )
-from mathcheck.claim import laws, verify
-from mathcheck.evidence import Evidence, Status
+from mathcheck.engine.claim import laws, verify
+from mathcheck.engine.evidence import Evidence, Status
 
 QUICK = Settings(examples=25)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

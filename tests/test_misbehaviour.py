@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from mathcheck import Bijection, Refuted, Settings, Status, check_bijection, check_divergence
-from mathcheck.evidence import Evidence
+from mathcheck.engine.evidence import Evidence
 
 QUICK = Settings(examples=5, timeout=0.3)
 

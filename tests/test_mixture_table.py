@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mathcheck.flows import _mixture_table as table
+from mathcheck.engine.residual import Ball, Kind, close
 from mathcheck.flows.bijection import Bijection
-from mathcheck.flows.mixture_cdf import mixture_cdf, one_wide_one_narrow, three_peaks
-from mathcheck.residual import Ball, Kind, close
+from mathcheck.flows.mixture_cdf import mixture_cdf, one_wide_one_narrow, table, three_peaks
 
 
 def mixture(*rows: tuple[float, float, float]) -> Bijection:

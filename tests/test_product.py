@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mathcheck.linear import _product
-from mathcheck.linear._product import product
 from mathcheck.linear.affine import Affine
+from mathcheck.linear.product import product
 
 ROWS, INNER, COLUMNS = 300, 130, 120
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from mathcheck import catalogue, proofs
-from mathcheck.claim import Settings
+from mathcheck.engine.claim import Settings
+from mathcheck.runner import catalogue, proofs
 
 PROOFS = catalogue.proofs()
 
@@ -80,7 +80,7 @@ STEP = """# A title
 
 ```python
 from mathcheck.convex.smooth_max import reference, shifts_with_its_argument
-from mathcheck.residual import exactly
+from mathcheck.engine.residual import exactly
 theorem = shifts_with_its_argument.on(reference)
 ```
 

@@ -41,7 +41,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
 def test_one_test_for_each_law_of_each_subject(suite: pytest.Pytester) -> None:
     suite.makepyfile(LAWS.replace("KNOWN", "None"))
     result = suite.runpytest("-v", "--mathcheck-examples=10")
-    laws = {claim.check.__name__ for claim in mathcheck.claim.laws(Bijection)}
+    laws = {claim.check.__name__ for claim in mathcheck.engine.claim.laws(Bijection)}
     outcomes = result.parseoutcomes()
     assert outcomes["failed"] == 1
     assert sum(outcomes.get(name, 0) for name in ("passed", "failed", "skipped")) == 2 * len(laws)

@@ -14,13 +14,13 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from mathcheck.claim import Settings
-from mathcheck.evidence import Counterexample, Evidence, Status
-from mathcheck.proofs import StepResult
-from mathcheck.readable import readable, unicode_maths
+from mathcheck.engine.claim import Settings
+from mathcheck.engine.evidence import Counterexample, Evidence, Status
+from mathcheck.engine.readable import readable, unicode_maths
+from mathcheck.engine.residual import Kind, Residual
 from mathcheck.report import Report, Totals, files, json_file, junit, terminal
-from mathcheck.residual import Kind, Residual
-from mathcheck.run import Options, Result, Task
+from mathcheck.runner.proofs import StepResult
+from mathcheck.runner.run import Options, Result, Task
 
 HOLDS = Evidence(
     "linear.halves.half", "A half is a half", "A half is a half: $h(x) = x/2$", "right", Status.HOLDS,

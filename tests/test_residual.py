@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
+from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
 
 F64, F32 = torch.float64, torch.float32
 

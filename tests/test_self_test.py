@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from mathcheck import self_test
-from mathcheck.calibration import Rate, Trial, calibrate, rejections, trials
 from mathcheck.cli import main
+from mathcheck.engine.residual import Residual
 from mathcheck.oracles import statistics
+from mathcheck.oracles.calibration import Rate, Trial, calibrate, rejections, trials
 from mathcheck.report import self_test as report
-from mathcheck.residual import Residual
+from mathcheck.runner import self_test
 
 TRIALS = {trial.name: trial for trial in trials(400)}
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcheck import strategies
-from mathcheck.strategies import Interval
+from mathcheck.engine import strategies
+from mathcheck.engine.strategies import Interval
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 QUIET = settings(max_examples=60, deadline=None, database=None, derandomize=True)

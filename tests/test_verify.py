@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck import Refuted, Settings, check, verify
-from mathcheck.claim import Claim, claim, recording
-from mathcheck.evidence import Evidence, Status
-from mathcheck.residual import Ball, Kind, Residual, Undecided, close
-from mathcheck.strategies import Interval, tensors
+from mathcheck.engine.claim import Claim, claim, recording
+from mathcheck.engine.evidence import Evidence, Status
+from mathcheck.engine.residual import Ball, Kind, Residual, Undecided, close
+from mathcheck.engine.strategies import Interval, tensors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from mathcheck import catalogue
-from mathcheck.catalogue import Entry
-from mathcheck.claim import Claim, claim
-from mathcheck.residual import Kind, Residual, close, exactly
+from mathcheck.engine.claim import Claim, claim
+from mathcheck.engine.residual import Kind, Residual, close, exactly
+from mathcheck.runner import catalogue
+from mathcheck.runner.catalogue import Entry
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def write_proof(folder: Path, text: str = PROOF) -> dict[str, Path]:
 
 def start_worker() -> None:
     """As a worker starts, but with this catalogue."""
-    from mathcheck import run
+    from mathcheck.runner import run
 
     run._start_worker()
     catalogue.entries = lambda: EVERYTHING

@@ -8,10 +8,10 @@ from torch.distributions import Distribution
 
 from mathcheck.adapters import torch as of_torch
 from mathcheck.adapters.pairs import Shape, bijection_of_pairs, dtype_of
+from mathcheck.engine.strategies import Interval
 from mathcheck.flows.bijection import Bijection, Map
 from mathcheck.probability.density import Density
 from mathcheck.probability.sampler import Sampler
-from mathcheck.strategies import Interval
 
 # Transforms whose log-determinant is zero by design.
 _PRESERVING = (

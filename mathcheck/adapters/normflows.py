@@ -6,10 +6,10 @@ from typing import Any
 
 from mathcheck.adapters.pairs import Shape, bijection_of_pairs, dtype_of
 from mathcheck.adapters.torch import seeded
+from mathcheck.engine.strategies import Interval
 from mathcheck.flows.bijection import Bijection, Map
 from mathcheck.probability.density import Density
 from mathcheck.probability.sampler import Sampler
-from mathcheck.strategies import Interval
 
 # Flows whose log-determinant is zero by design.
 _PRESERVING = ("Permute", "Squeeze", "PeriodicShift", "PeriodicWrap")

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mathcheck.engine.strategies import Interval
 from mathcheck.flows.bijection import Bijection, Map
-from mathcheck.strategies import Interval
 
 Shape = tuple[int, ...]
 _SIZES = (3, 2, 4, 1, 5, 6, 7, 8, 9, 10)

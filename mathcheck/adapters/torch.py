@@ -17,15 +17,15 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Transform, constraints, kl_divergence, transforms
 from torch.distributions.utils import tril_matrix_to_vec
 
-from mathcheck import strategies
 from mathcheck.adapters.pairs import bijection_of_pairs
 from mathcheck.divergence.divergence import Divergence
+from mathcheck.engine import strategies
+from mathcheck.engine.strategies import Interval
 from mathcheck.flows.bijection import Bijection, Map, Points
 from mathcheck.probability.density import Density
 from mathcheck.probability.families import Normals
 from mathcheck.probability.quantile import Quantile
 from mathcheck.probability.sampler import Sample, Sampler
-from mathcheck.strategies import Interval
 
 Shape = tuple[int, ...]
 # Sizes to try along an event dimension: what a transform takes is found out by calling it.

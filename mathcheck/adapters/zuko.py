@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 from mathcheck.adapters import torch as of_torch
+from mathcheck.engine.strategies import Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.probability.density import Density
-from mathcheck.strategies import Interval
 
 # Transforms whose log-determinant is zero by design.
 _PRESERVING = (

@@ -1,1 +1,1 @@
-"""What is timed: one module for each kernel, with everybody who computes it."""
+"""Timing kernels, and how exact they are; what is timed stands in `kernels`."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mathcheck import bench
-from mathcheck.residual import Residual, close
+from mathcheck.engine.residual import Residual, close
 
 Size = Mapping[str, int]
 Inputs = tuple[Any, ...]

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from mathcheck import catalogue
 from mathcheck.bench import kernel as kernels
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Kernel, Size
-from mathcheck.claim import Settings
-from mathcheck.evidence import Status
-from mathcheck.linear._product import product as linear_product
+from mathcheck.engine.claim import Settings
+from mathcheck.engine.evidence import Status
+from mathcheck.linear.product import product as linear_product
+from mathcheck.runner import catalogue
 
 
 @dataclass(frozen=True)

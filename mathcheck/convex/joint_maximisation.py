@@ -16,10 +16,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
-from mathcheck.residual import Residual, exactly
-from mathcheck.strategies import BATCH_SHAPES
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 
 
 def maximum(g: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
 from mathcheck.convex import segment
 from mathcheck.convex.projection import Projection
-from mathcheck.residual import Kind, Residual, at_most, close, exactly
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Kind, Residual, at_most, close, exactly
 
 Function = Callable[[Tensor], Tensor]
 Ascend = Callable[[Function, Tensor, float, int], Tensor]

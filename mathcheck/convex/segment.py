@@ -17,12 +17,12 @@ import z3
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
 from mathcheck.convex.projection import Projection, Slip, box, points
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Kind, Residual, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.oracles import smt
-from mathcheck.residual import Kind, Residual, exactly
-from mathcheck.strategies import BATCH_SHAPES
 
 
 def project_on_segment(y: Tensor, fixed: Tensor, values: Tensor, lower: float = 0.0, upper: float = 1.0) -> Tensor:

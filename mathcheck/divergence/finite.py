@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.divergence._excess import half_exp_excess, log_excess
+from mathcheck.divergence.excess import half_exp_excess, log_excess
+from mathcheck.engine import arguments
 
 
 def _kl_terms(a: Tensor, b: Tensor, gap: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from scipy import special
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
 from mathcheck.oracles import arb, statistics
-from mathcheck.residual import Residual, close
 
 Estimator = Callable[..., Tensor]
 

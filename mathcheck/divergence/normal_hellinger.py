@@ -12,11 +12,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
+from mathcheck.engine.strategies import log_uniform
 from mathcheck.oracles import arb
-from mathcheck.residual import Residual, close
-from mathcheck.strategies import log_uniform
 
 Hellinger = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

@@ -17,11 +17,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
+from mathcheck.engine.strategies import log_uniform, tensors
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
-from mathcheck.strategies import log_uniform, tensors
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 Weighted = Callable[[Tensor, Tensor, Tensor], Tensor]

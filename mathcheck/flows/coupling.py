@@ -16,12 +16,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb, derivative
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Conditioner = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb, derivative
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Factors = tuple[Tensor, Tensor, Tensor]
 Conditioner = Callable[[Tensor], Factors]

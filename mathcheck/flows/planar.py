@@ -18,12 +18,12 @@ import z3
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, Undecided, at_most, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb, smt
-from mathcheck.residual import Ball, Kind, Residual, Undecided, at_most, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 # Newton's method is quadratic but near a slope of zero, where a step shrinks the error by a third at least.
 _NEWTON_STEPS = 200

@@ -9,13 +9,13 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.oracles import arb
 from mathcheck.probability.density import Density
-from mathcheck.residual import Residual, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def rescaling(log_scales: Tensor) -> Bijection:

@@ -16,13 +16,13 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Residual, at_most, close
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.inference.evidence_bound import EvidenceBound
 from mathcheck.inference.log_derivative import overlap, softmax
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Residual, at_most, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Row = Sequence[Any]
 

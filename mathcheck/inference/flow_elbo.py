@@ -16,15 +16,15 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Residual, close
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.inference.elbo import normal_parts
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.noise import Normal
 from mathcheck.inference.reparameterization import normal_sample, pathwise_gradient
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Residual, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Row = Sequence[Any]
 LogJoint = Callable[[Tensor], Tensor]

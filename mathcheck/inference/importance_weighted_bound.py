@@ -16,16 +16,15 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
-from mathcheck.inference import _latent_models as latent_models
-from mathcheck.inference.evidence_bound import EvidenceBound
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, at_most, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
+from mathcheck.inference.evidence_bound import EvidenceBound, latent_models
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.noise import Normal
 from mathcheck.inference.reparameterization import pathwise_gradient
 from mathcheck.oracles import arb
-from mathcheck.residual import Residual, at_most, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def importance_weighted_bound(log_weights: Tensor) -> Tensor:

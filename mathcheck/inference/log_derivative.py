@@ -18,14 +18,14 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Residual, close
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.inference import sine_objective
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.noise import Finite
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Residual, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 # (theta of shape (*batch, p), x of shape (*batch, *event)) -> (*batch,), row by row.
 RowFunction = Callable[[Tensor, Tensor], Tensor]

@@ -14,9 +14,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.residual import Ball, Kind
 from mathcheck.oracles import arb, quadrature
-from mathcheck.residual import Ball, Kind
 
 # Takes K draws, `(K, *event)`, and returns K values `(K, *shape)`, row by row.
 Integrand = Callable[[Tensor], Tensor]

@@ -15,15 +15,15 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.inference import sine_objective
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.log_derivative import RowFunction, normal_score, overlap, per_draw_gradient
 from mathcheck.inference.sine_objective import certified_mean
 from mathcheck.oracles import arb
-from mathcheck.residual import Residual
-from mathcheck.strategies import BATCH_SHAPES
 
 
 def pathwise_gradient(

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
+from mathcheck.engine.strategies import Interval
 from mathcheck.oracles import arb
-from mathcheck.strategies import Interval
 
 # mu and tau = log sigma.
 parameters = (Interval(reach=5.0), Interval(-3.0, 1.25, reach=3.0))

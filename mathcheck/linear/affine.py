@@ -12,12 +12,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.linear._product import product
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.residual import Residual, exactly
-from mathcheck.strategies import BATCH_SHAPES
+from mathcheck.linear.product import product
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

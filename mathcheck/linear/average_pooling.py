@@ -15,13 +15,13 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.linear._differentiable import differentiable
-from mathcheck.linear._windows import repeated, summed
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
+from mathcheck.linear.differentiable import differentiable
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
+from mathcheck.linear.windows import repeated, summed
 
 
 def _means(x: Tensor, k: int) -> Tensor:

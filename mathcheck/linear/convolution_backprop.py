@@ -17,14 +17,14 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.linear._windows import adjoint_of_products, products_of_windows
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.linear.correlate import correlate, correlate_adjoint
 from mathcheck.linear.linear_map import LinearMap
+from mathcheck.linear.windows import adjoint_of_products, products_of_windows
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 class Activation(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.linear._windows import adjoint_of_products, products_of_windows
+from mathcheck.engine import arguments
+from mathcheck.linear.windows import adjoint_of_products, products_of_windows
 
 
 def _checked(y: Tensor, w: Tensor, names: tuple[str, str], shortest: int) -> None:

@@ -16,12 +16,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.linear._differentiable import differentiable
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Kind, Residual, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
+from mathcheck.linear.differentiable import differentiable
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.residual import Kind, Residual, exactly
-from mathcheck.strategies import BATCH_SHAPES
 
 Map = Callable[[Tensor], Tensor]
 

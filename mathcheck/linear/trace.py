@@ -15,9 +15,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.residual import Kind, Residual, exactly
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Kind, Residual, exactly
 
 Trace = Callable[..., Tensor]
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]

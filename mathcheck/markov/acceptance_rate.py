@@ -14,11 +14,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
 from mathcheck.markov.hamiltonian import Transition, hmc_step
 from mathcheck.oracles import arb, statistics
-from mathcheck.residual import Residual, close
 
 
 def gaussian_acceptance_rate(step_size: Tensor, steps: int) -> Tensor:

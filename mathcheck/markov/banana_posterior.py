@@ -18,11 +18,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Kind, Residual, close, exactly, fraction_ball
+from mathcheck.engine.strategies import Interval
 from mathcheck.oracles import arb
-from mathcheck.residual import Kind, Residual, close, exactly, fraction_ball
-from mathcheck.strategies import Interval
 
 Energy = Callable[[Tensor, Tensor], Tensor]
 Parts = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]

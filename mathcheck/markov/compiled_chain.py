@@ -18,10 +18,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
 from mathcheck.markov.hamiltonian import Chain, hmc_proposal, random_lengths
-from mathcheck.residual import Residual, close
 
 Coordinates = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import flint
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.oracles import arb
 
 Law = Sequence[Fraction]

@@ -16,14 +16,14 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.markov.integrator import Integrator
 from mathcheck.markov.markov_kernel import MarkovKernel
 from mathcheck.markov.metropolis import metropolis_log_acceptance
 from mathcheck.oracles import enumeration, statistics
-from mathcheck.residual import Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES
 
 Map = Callable[[Tensor], Tensor]
 Rows = list[list[Fraction]]

@@ -17,11 +17,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly
 from mathcheck.markov.exact_chain import Flow, Law, Rows, chain_of, kl, reverse, step
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
 
 
 def _check_chain(transition: Tensor, **laws: Tensor) -> None:

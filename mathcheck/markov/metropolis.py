@@ -15,10 +15,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, exactly
 from mathcheck.oracles import enumeration
-from mathcheck.residual import Residual, exactly
 
 Map = Callable[[Tensor], Tensor]
 Rows = list[list[Fraction]]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 
 
 def adam_step(

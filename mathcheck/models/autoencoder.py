@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.linear.affine import Affine
 
 # Of the notes' net for 28 x 28 pixels.

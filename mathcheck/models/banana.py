@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.flows.bijection import Bijection
 from mathcheck.flows.coupling import additive_coupling, affine_coupling
 from mathcheck.flows.planar import _log_det, _softplus, planar

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.flows.bijection import Bijection, Map
-from mathcheck.strategies import BATCH_SHAPES
 
 
 def _function(function: Map | None, name: str) -> Map:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mathcheck import arguments
 from mathcheck.divergence.variational_f_divergence import VariationalForm
+from mathcheck.engine import arguments
 
 
 class Critics(nn.Module):

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.flows.bijection import Bijection
 from mathcheck.flows.mixture_cdf import mixture_cdf
 from mathcheck.probability.normal import normal_log_prob

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.flows.bijection import Bijection
 from mathcheck.flows.coupling import additive_coupling
 from mathcheck.flows.rescaling import logistic_log_prob, logistic_sample, rescaling

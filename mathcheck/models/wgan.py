@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mathcheck import arguments
 from mathcheck.divergence.wasserstein import lipschitz_penalty
+from mathcheck.engine import arguments
 from mathcheck.linear.affine import Affine
 from mathcheck.models.f_gan import Critics
 

@@ -19,6 +19,7 @@ import flint
 import torch
 from torch import Tensor
 
+from mathcheck.engine.residual import Ball, Kind, Undecided
 from mathcheck.oracles.formula import (
     Dual,
     PathPoint,
@@ -35,7 +36,6 @@ from mathcheck.oracles.formula import (
     sqrt,
     tanh,
 )  # fmt: skip
-from mathcheck.residual import Ball, Kind, Undecided
 
 __all__ = [
     "Dual", "PathPoint", "Scalar", "cholesky", "enclose", "erfc", "exact", "exact_list", "exp", "expm1", "gradient",

@@ -10,7 +10,7 @@ import mpmath
 import torch
 from torch import Tensor
 
-from mathcheck.residual import Ball, Kind, Undecided
+from mathcheck.engine.residual import Ball, Kind, Undecided
 
 # Steps of the differences: h, h/4, ..., h/4^6, with h at most max(|x|, 1)/8.
 _LEVELS = 7

@@ -12,8 +12,8 @@ from itertools import product as tuples
 from math import prod
 from typing import TypeVar, cast
 
+from mathcheck.engine.residual import Ball
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball
 
 T = TypeVar("T", bound=Hashable)
 U = TypeVar("U", bound=Hashable)

@@ -16,7 +16,7 @@ from scipy import integrate
 from scipy.special import roots_hermitenorm
 from torch import Tensor
 
-from mathcheck.residual import Ball, Kind, Undecided
+from mathcheck.engine.residual import Ball, Kind, Undecided
 
 Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)

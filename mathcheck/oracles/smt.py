@@ -7,7 +7,7 @@ from typing import Any
 
 import z3
 
-from mathcheck.residual import Kind, Residual, Undecided
+from mathcheck.engine.residual import Kind, Residual, Undecided
 
 # z3's expressions have no types here.
 Formula = Any

@@ -14,7 +14,7 @@ import torch
 from scipy import optimize, stats
 from torch import Tensor
 
-from mathcheck.residual import Kind, Residual
+from mathcheck.engine.residual import Kind, Residual
 
 ALPHA, BETA = 1e-6, 0.01
 _BETS = 8

@@ -11,7 +11,7 @@ from typing import Any
 import sympy
 from sympy.core.evalf import PrecisionExhausted
 
-from mathcheck.residual import Ball, Kind, Residual, Undecided
+from mathcheck.engine.residual import Ball, Kind, Residual, Undecided
 
 # SymPy's expressions and matrices have no types here.
 Expression = Any

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, close
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.oracles import arb
-from mathcheck.probability._binary import LogitLogProb, binary
+from mathcheck.probability.binary import LogitLogProb, binary
 from mathcheck.probability.density import Density
 from mathcheck.probability.discrete_families import bernoullis
 from mathcheck.probability.log_likelihood import LogLikelihood
-from mathcheck.residual import Residual, close
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def bernoulli_log_prob(outcomes: Tensor, probabilities: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 
 
 def _one_of(names: tuple[str, ...], parameter: str) -> None:

@@ -15,9 +15,9 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.strategies import Interval
 from mathcheck.oracles import arb
-from mathcheck.strategies import Interval
 
 Parameters = tuple[Tensor, ...]
 Scalars = Sequence[Any]

@@ -19,12 +19,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.oracles import arb, enumeration
 from mathcheck.probability.ruin_paths import check_game, sample_log_weights, stopped_log_weight
 from mathcheck.probability.sampler import Sampler
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
 
 
 def hit_probability(start: int, target: int, win: Fraction) -> Fraction:

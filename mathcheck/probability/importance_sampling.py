@@ -12,14 +12,14 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
-from mathcheck.claim import claim
+from mathcheck.engine import arguments
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Residual, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.oracles import enumeration
-from mathcheck.probability._finite_proposals import problems
 from mathcheck.probability.importance import Importance
+from mathcheck.probability.importance.finite_proposals import problems
 from mathcheck.probability.log_mean_exp import log_mean_exp
-from mathcheck.residual import Residual, exactly
-from mathcheck.strategies import BATCH_SHAPES
 
 
 def _relative(log_weights: Tensor) -> tuple[Tensor, Tensor]:

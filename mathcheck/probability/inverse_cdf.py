@@ -17,16 +17,16 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.oracles import arb
-from mathcheck.probability._float_order import DTYPES, from_key, key, middle
 from mathcheck.probability.density import Density
+from mathcheck.probability.float_order import DTYPES, from_key, key, middle
 from mathcheck.probability.quantile import Quantile
 from mathcheck.probability.sampler import Sampler
 from mathcheck.probability.table import table_cdf, table_quantile
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 Map = Callable[[Tensor], Tensor]
 

@@ -15,12 +15,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
-from mathcheck.convex._log_sum_exp import log_sum_exp
+from mathcheck.convex.log_sum_exp import log_sum_exp
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Kind, Residual, at_most, close, exactly
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def log_mean_exp(x: Tensor, dim: int = -1) -> Tensor:

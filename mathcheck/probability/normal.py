@@ -8,11 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.probability.density import Density
 from mathcheck.probability.families import normals
 from mathcheck.probability.log_likelihood import LogLikelihood
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def normal_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

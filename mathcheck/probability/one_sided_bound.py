@@ -14,11 +14,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck import arguments, strategies
-from mathcheck.claim import claim
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.claim import claim
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.oracles import arb
-from mathcheck.residual import Ball, Kind, Residual, close, exactly
-from mathcheck.strategies import BATCH_SHAPES
 
 Bound = Callable[[Fraction], Fraction]
 

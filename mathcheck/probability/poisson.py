@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
+from mathcheck.engine.strategies import BATCH_SHAPES
 from mathcheck.probability.discrete_families import poissons
 from mathcheck.probability.log_likelihood import LogLikelihood
-from mathcheck.strategies import BATCH_SHAPES
 
 
 def _counted(outcomes: Tensor) -> None:

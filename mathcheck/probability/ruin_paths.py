@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 from mathcheck.probability.log_mean_exp import log_mean_exp
 
 # How many bets of a path are drawn at once at most, and of how many paths so that they stay in the cache.

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mathcheck import arguments
+from mathcheck.engine import arguments
 
 
 def _checked(places: Tensor, levels: Tensor) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from mathcheck.evidence import Evidence, Status
-from mathcheck.residual import Kind
-from mathcheck.run import Options, Result
+from mathcheck.engine.evidence import Evidence, Status
+from mathcheck.engine.residual import Kind
+from mathcheck.runner.run import Options, Result
 
 ALPHA = 1e-4
 """The false-alarm probability that one run may spend on all its statistical claims together."""

@@ -8,8 +8,8 @@ The file is one object; members may be added under the same version, never chang
 - `summary`: `planned` and `run` (tasks, i.e. claims and proofs), `derivations`, `claims` (status -> number), `failed`,
   `mutants` and `mutants_refuted`, `proof_steps` and `proof_steps_held`, `alpha_spent` and `alpha_budget`.
 - `claims`: one object each, in the order of the catalogue: `name` (what `mathcheck verify` takes), `derivation`,
-  `failed`, and the members of `mathcheck.evidence.Evidence`; its `counterexample` is null or `inputs` (name -> Python
-  expression), `residual` (the members of `mathcheck.residual.Residual`) and `seed`; `reproduce` is a snippet or null.
+  `failed`, and the members of `mathcheck.engine.evidence.Evidence`; its `counterexample` is null or `inputs` (name -> Python
+  expression), `residual` (the members of `mathcheck.engine.residual.Residual`) and `seed`; `reproduce` is a snippet or null.
 - `proof_steps`: `proof`, `heading`, `line`, `holds`, `error` and `evidence`, a list of objects as under `claims`
   without the first three.
 - `alpha_ledger`: `claim`, `alpha` (of one input), `inputs`, `spent` (alpha times inputs), `detectable`.
@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 import mathcheck
-from mathcheck.evidence import Evidence
+from mathcheck.engine.evidence import Evidence
 from mathcheck.report import ALPHA, Report
 from mathcheck.report.files import write_whole
 

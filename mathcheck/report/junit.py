@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mathcheck.evidence import Evidence, Status
-from mathcheck.proofs import StepResult
+from mathcheck.engine.evidence import Evidence, Status
 from mathcheck.report import Report, verdict
 from mathcheck.report.files import write_whole
-from mathcheck.run import Result
+from mathcheck.runner.proofs import StepResult
+from mathcheck.runner.run import Result
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

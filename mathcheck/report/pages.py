@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mathcheck.engine.residual import Kind
 from mathcheck.report.files import write_whole
-from mathcheck.residual import Kind
 
 
 def marks(name: str) -> tuple[str, str]:

@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
-from mathcheck.catalogue import Entry
-from mathcheck.readable import readable, unicode_maths
+from mathcheck.engine.readable import readable, unicode_maths
 from mathcheck.report.terminal import console, count, draw, put
+from mathcheck.runner.catalogue import Entry
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 _DISPLAY = re.compile(r"^[ \t]*\$\$(.+?)\$\$[ \t]*$", re.DOTALL | re.MULTILINE)

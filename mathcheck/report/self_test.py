@@ -11,9 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mathcheck.calibration import Calibration, Rate
+from mathcheck.oracles.calibration import Calibration, Rate
 from mathcheck.report.terminal import console, count, draw, duration, short
-from mathcheck.self_test import KillMatrix, LawAlarms, Part
+from mathcheck.runner.self_test import KillMatrix, LawAlarms, Part
 
 SCHEMA = "mathcheck-self-test/1"
 _SIGNS = {"refuted": "x", "holds": "·", "crashed": "!", "not applicable": " "}

@@ -10,24 +10,16 @@ from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from mathcheck.evidence import Evidence, Status
-from mathcheck.proofs import StepResult
-from mathcheck.readable import readable
+from mathcheck.engine.evidence import Evidence, Status
+from mathcheck.engine.readable import readable
+from mathcheck.engine.residual import Kind
 from mathcheck.report import ALPHA, Report, Totals, verdict
-from mathcheck.residual import Kind
-from mathcheck.run import Result, Task
+from mathcheck.runner.proofs import StepResult
+from mathcheck.runner.run import Result, Task
 
 WIDEST = 110
 _MARKS = {Status.HOLDS: ("✓", "green"), Status.SKIPPED: ("–", "yellow"), Status.VACUOUS: ("✗", "red"),

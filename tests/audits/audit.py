@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from mathcheck.adapters import adapt
-from mathcheck.claim import Settings, check, laws, verify
-from mathcheck.evidence import Status
+from mathcheck.engine.claim import Settings, check, laws, verify
+from mathcheck.engine.evidence import Status
 from mathcheck.probability.sampler import Sampler
 
 ROUND_TRIP = "inverse_undoes_forward"

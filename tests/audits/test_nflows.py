@@ -22,7 +22,7 @@ from nflows.nn.nets import ResidualNet
 from nflows.transforms.nonlinearities import CauchyCDF, CauchyCDFInverse
 
 from mathcheck.adapters.nflows import bijection, density, sampler
-from mathcheck.strategies import Interval
+from mathcheck.engine.strategies import Interval
 
 MASK = torch.tensor([1, -1])
 INNER = {"domain": Interval(2.0**-6, 1 - 2.0**-6), "codomain": Interval(2.0**-6, 1 - 2.0**-6)}

@@ -35,7 +35,7 @@ from normflows import flows, nets
 from normflows.distributions import base
 
 from mathcheck.adapters.normflows import bijection, density, sampler
-from mathcheck.strategies import Interval
+from mathcheck.engine.strategies import Interval
 
 INSIDE = {"domain": Interval(-1.5, 1.5), "codomain": Interval(-1.5, 1.5)}
 

@@ -37,10 +37,10 @@ pytest.importorskip("pyro")
 import pyro.distributions as pd
 from pyro.distributions import transforms as pt
 
-from mathcheck import strategies
 from mathcheck.adapters.torch import bijection, density, sampler
+from mathcheck.engine import strategies
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 
 def maps(make: Any, *args: Any, failures: dict[str, str] | None = None, change: Any = None, slow: bool = False,

@@ -26,12 +26,12 @@ from torch.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
 
 from mathcheck.adapters import KINDS, adapt
 from mathcheck.adapters.torch import bijection, divergence
-from mathcheck.claim import Claim, Settings, laws, verify
 from mathcheck.divergence.divergence import Divergence
-from mathcheck.evidence import Status
+from mathcheck.engine.claim import Claim, Settings, laws, verify
+from mathcheck.engine.evidence import Status
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.flows.bijection import Bijection
 from mathcheck.probability.families import Normals, normals
-from mathcheck.strategies import BATCH_SHAPES, Interval
 
 DTYPES = (torch.float64, torch.float32)
 ROUND_TRIP = "inverse_undoes_forward"

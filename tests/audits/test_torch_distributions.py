@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mathcheck.adapters import adapt
 from mathcheck.adapters.torch import density, quantile, sampler
-from mathcheck.strategies import Interval
+from mathcheck.engine.strategies import Interval
 
 TAIL = "a small probability is the difference of numbers near 1: its error is eps, however small it is"
 CONSTANT = {ROWS: "vacuous: the density is constant"}

@@ -40,9 +40,9 @@ Distribution._validate_args, Distribution.arg_constraints = _validation
 
 from mathcheck.adapters import torch as of_torch  # noqa: E402
 from mathcheck.adapters import zuko as of_zuko  # noqa: E402
+from mathcheck.engine.strategies import Interval  # noqa: E402
 from mathcheck.flows.bijection import Bijection  # noqa: E402
 from mathcheck.probability.density import Density  # noqa: E402
-from mathcheck.strategies import Interval  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from mathcheck import catalogue as claims
 from mathcheck.bench import measure
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Kernel, catalogue, of
 from mathcheck.cli import main
 from mathcheck.report import bench as report
+from mathcheck.runner import catalogue as claims
 
 KERNELS = catalogue()
 MACHINE = measure.Machine("a machine", torch.__version__, 1, 1e10, {"torch.float32": 1e11, "torch.float64": 5e10})
@@ -91,7 +91,7 @@ def test_a_claim_that_fails_stops_the_timing(monkeypatch: pytest.MonkeyPatch) ->
         derivation = "divergence.gaussian_kl"
 
         def verify(self, **options: Any) -> Any:
-            from mathcheck.evidence import Status
+            from mathcheck.engine.evidence import Status
 
             class Evidence:
                 status = Status.REFUTED

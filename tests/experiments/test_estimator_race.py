@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mathcheck.bench.estimator_race import _residuals
+from mathcheck.bench.kernels.estimator_race import _residuals
 from mathcheck.experiments.estimator_race import SAMPLE_PATH, SCORE_FUNCTION, Estimate, descend
 
 STEPS = 4000

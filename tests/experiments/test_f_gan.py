@@ -8,10 +8,10 @@ from torch import Tensor
 
 from mathcheck.divergence.variational_f_divergence import VariationalForm, kl, squared_hellinger, variational_bound
 from mathcheck.divergence.wasserstein import penalised_optimum
+from mathcheck.engine.residual import close
 from mathcheck.experiments.f_gan import draw
 from mathcheck.models.f_gan import Critics, divergence_bound
 from mathcheck.models.wgan import penalised_gap
-from mathcheck.residual import close
 
 COUNT, SIZES = 3, [2, 8, 8]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mathcheck.divergence.wasserstein import wasserstein_samples
+from mathcheck.engine.residual import close
 from mathcheck.experiments.gan import ALPHA, MOVED, matching, nearest
 from mathcheck.models.wgan import Generator, Wgan, between, spherical_path, straight_path
-from mathcheck.residual import close
 
 FIRST, SECOND = torch.eye(2, dtype=torch.float64)
 EPS = torch.finfo(torch.float64).eps

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mathcheck import Refuted, Settings, check_bijection, check_density, check_sampler
+from mathcheck.engine.strategies import Interval
 from mathcheck.experiments import banana as banana_experiment
 from mathcheck.experiments import inpainting, mixture_flow
 from mathcheck.flows.bijection import Bijection
@@ -23,7 +24,6 @@ from mathcheck.models.nice import Nice
 from mathcheck.oracles import quadrature
 from mathcheck.probability.density import Density
 from mathcheck.probability.sampler import Sampler
-from mathcheck.strategies import Interval
 
 # Few inputs for maps that are composed of verified ones: a wrong order or a lost sign shows at once. Fewer than these
 # need not hold two points between which a folded map would have folded.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mathcheck import Bijection, check_bijection
-from mathcheck.strategies import Interval
+from mathcheck.engine.strategies import Interval
 from museum.exhibit import THOROUGH, Exhibit
 
 

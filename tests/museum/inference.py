@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mathcheck import EvidenceBound, GradientEstimator, check_evidence_bound, check_gradient_estimator
+from mathcheck.engine.strategies import Interval
 from mathcheck.inference.noise import Finite, Normal
 from mathcheck.oracles import arb
-from mathcheck.strategies import Interval
 from museum.exhibit import Exhibit
 
 

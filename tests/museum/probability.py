@@ -20,7 +20,7 @@ from mathcheck import (
     check_sampler,
     normals,
 )
-from mathcheck.strategies import Interval
+from mathcheck.engine.strategies import Interval
 from museum.exhibit import THOROUGH, Exhibit
 
 PIXELS = bernoullis("logit")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mathcheck import Refuted
-from mathcheck.evidence import Status
+from mathcheck.engine.evidence import Status
 from museum import convexity, divergences, flows, gans, inference, linearity, markov, probability
 from museum.exhibit import Exhibit
 

@@ -12,8 +12,8 @@ import pytest
 import sympy
 import torch
 
+from mathcheck.engine.residual import Ball, Kind, Undecided
 from mathcheck.oracles import arb, symbolic
-from mathcheck.residual import Ball, Kind, Undecided
 
 LARGEST = sys.float_info.max
 SMALLEST = math.ulp(0.0)

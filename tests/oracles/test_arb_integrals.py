@@ -11,8 +11,8 @@ import mpmath
 import pytest
 import sympy
 
+from mathcheck.engine.residual import Undecided
 from mathcheck.oracles import arb, symbolic
-from mathcheck.residual import Undecided
 
 
 @pytest.fixture(autouse=True)

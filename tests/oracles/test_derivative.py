@@ -9,8 +9,8 @@ import sympy
 import torch
 from torch import Tensor
 
+from mathcheck.engine.residual import Ball, Kind, Undecided, close
 from mathcheck.oracles.derivative import complex_step, difference_jacobian, jacobian, log_abs_det, mpmath_derivative
-from mathcheck.residual import Ball, Kind, Undecided, close
 
 t = sympy.Symbol("t")
 # Name: SymPy's function, torch's function, and the domain's lower end.

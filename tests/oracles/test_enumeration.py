@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import sympy
 
+from mathcheck.engine.residual import Kind
 from mathcheck.oracles import enumeration as space
 from mathcheck.oracles import symbolic
-from mathcheck.residual import Kind
 
 DIE = space.uniform(range(1, 7))
 COIN = {"heads": Fraction(2, 3), "tails": Fraction(1, 3)}

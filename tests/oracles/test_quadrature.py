@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mathcheck.engine.residual import Kind, Undecided
 from mathcheck.oracles.quadrature import cubature, gauss_hermite, integral, normal_expectation
-from mathcheck.residual import Kind, Undecided
 
 inf = math.inf
 EPS = torch.finfo(torch.float64).eps

@@ -9,8 +9,8 @@ import pytest
 import sympy
 import z3
 
+from mathcheck.engine.residual import Kind, Undecided
 from mathcheck.oracles import smt
-from mathcheck.residual import Kind, Undecided
 
 a, b, c = z3.Reals("a b c")
 i, j, k = z3.Ints("i j k")

@@ -13,9 +13,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from mathcheck.calibration import Trial, trials
+from mathcheck.engine.residual import Kind
 from mathcheck.oracles import statistics
-from mathcheck.residual import Kind
+from mathcheck.oracles.calibration import Trial, trials
 
 ALPHA, BETA = 0.05, 0.01
 

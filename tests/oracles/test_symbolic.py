@@ -9,8 +9,8 @@ import flint
 import pytest
 import sympy as sp
 
+from mathcheck.engine.residual import Kind, Undecided
 from mathcheck.oracles import arb, symbolic
-from mathcheck.residual import Kind, Undecided
 
 x, y = sp.symbols("x y", positive=True)
 r = sp.Symbol("r", real=True)

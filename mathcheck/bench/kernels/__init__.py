@@ -1,0 +1,1 @@
+"""What is timed: one module for each kernel, with everybody who computes it."""

@@ -1,0 +1,394 @@
+"""A claim is checked on a subject and yields evidence: the four words of mathcheck, and its only engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypedDict
+
+import torch
+from hypothesis import strategies as st
+
+from mathcheck.engine.evidence import Counterexample, Evidence, Status
+from mathcheck.engine.guard import guarded
+from mathcheck.engine.passages import passage
+from mathcheck.engine.residual import Residual
+from mathcheck.engine.search import Outcome, search
+
+Check = Callable[..., Iterator[Residual]]
+Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
+Mutant = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How hard to look.
+
+    Args:
+        examples: inputs to try a claim; `None` leaves it to the claim.
+        seed: of the search; the same seed gives the same verdict.
+        timeout: seconds that one call of a subject's function may take.
+        shrink: whether a counterexample is made as small as it gets.
+    """
+
+    examples: int | None = None
+    seed: int = 0
+    timeout: float = 10.0
+    shrink: bool = True
+
+    def __post_init__(self) -> None:
+        if self.examples is not None and self.examples < 1:
+            raise ValueError(f"examples must be at least 1, got {self.examples}")
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be positive, got {self.timeout}")
+
+
+class Refuted(AssertionError):
+    """Raised by `check` when a claim does not hold; `evidence` keeps everything that was found."""
+
+    def __init__(self, message: str, evidence: Sequence[Evidence]):
+        super().__init__(message)
+        self.evidence = list(evidence)
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """For all inputs of a subject's domain, some errors stay within bounds. Made by the decorator `claim`.
+
+    Attributes:
+        check: generator `check(subject, *inputs)` that yields residuals and never asserts.
+        given: `(subject, dtype)` -> Hypothesis strategy of the tuple of inputs; `None` where there are none.
+        reference: a subject of which it holds; `None` for the law of a kind, which every subject of the kind must obey.
+        mutants: named slips, each a function subject -> wrong subject, which may raise `NotImplementedError` where the
+            slip changes nothing. A name reads on after "it holds once ..." and after "it also passes when ...".
+        repairs: corrections that a diagnosis tries besides the mutants, for slips that no mutant undoes (a sum over the
+            batch); they leave a correct subject as it is.
+        uses: claims that the proof relies on.
+        examples: inputs to try by default.
+        parent: the claim whose proof this is a step of.
+    """
+
+    check: Check
+    given: Given | None = None
+    reference: Any = None
+    mutants: Mapping[str, Mutant] = field(default_factory=dict)
+    repairs: Mapping[str, Mutant] = field(default_factory=dict)
+    uses: tuple[Claim, ...] = ()
+    examples: int = 100
+    parent: Claim | None = None
+
+    @property
+    def module(self) -> str:
+        """Import path of the module that states the claim, without the package's name."""
+        return (self.parent or self).check.__module__.removeprefix("mathcheck.")
+
+    @property
+    def name(self) -> str:
+        """Import path of the claim below `mathcheck`; a proof's step has its own name after a colon."""
+        if self.parent is not None:
+            return f"{self.parent.name}:{self.check.__name__}"
+        return f"{self.module}.{self.check.__name__}"
+
+    @property
+    def title(self) -> str:
+        """The law in words: the first line of the check's docstring up to its formula, or its name."""
+        text = inspect.getdoc(self.check) or self.check.__name__.replace("_", " ")
+        return text.splitlines()[0].split(": $")[0].rstrip(".:")
+
+    @property
+    def statement(self) -> str:
+        """The law in LaTeX: the check's docstring up to `Error bound:`."""
+        text = inspect.getdoc(self.check) or ""
+        return " ".join(text.split("Error bound:")[0].split())
+
+    @property
+    def proof(self) -> str | None:
+        """Where to read why it holds: the step of a proof that speaks of it."""
+        return passage(self.module, (self.parent or self).check.__name__)
+
+    def residuals(self, subject: Any, *inputs: Any) -> list[Residual]:
+        """Everything that the check compares at one input."""
+        return list(self.check(subject, *inputs))
+
+    def on(self, subject: Any) -> Claim:
+        """This law as a claim about one subject, so that its proof has a reference to run on."""
+        return dataclasses.replace(self, reference=subject)
+
+    def step(
+        self,
+        check: Check | None = None,
+        *,
+        given: Given | None = None,
+        mutants: Mapping[str, Mutant] | None = None,
+        examples: int | None = None,
+    ) -> Any:
+        """Decorator for a step of this claim's proof: verifies it at once and leaves its evidence.
+
+        The step runs under the claim's own quantifier and reference unless `given` says otherwise; a check that takes
+        no input besides the subject, or nothing at all, runs once.
+
+        Returns:
+            The evidence.
+
+        Raises:
+            Refuted: if the step does not hold.
+        """
+
+        def decorate(function: Check) -> Evidence:
+            arity = len(inspect.signature(function).parameters)
+            body = (lambda subject: function()) if arity == 0 else function
+            if arity == 0:
+                body.__name__, body.__doc__, body.__module__ = function.__name__, function.__doc__, function.__module__
+            quantifier = None if arity <= 1 else (given or self.given)
+            step = dataclasses.replace(self, check=body, given=quantifier, mutants=mutants or {}, parent=self,
+                                       examples=examples or self.examples)  # fmt: skip
+            return _insist(verify(step))
+
+        return decorate if check is None else decorate(check)
+
+    def refutes(self, mutant: str) -> Evidence:
+        """Evidence that this claim refutes the named mutant of its reference, by a comparison; for proofs.
+
+        Raises:
+            ValueError: if there is no such mutant.
+            Refuted: if the mutant passes or crashes.
+        """
+        if mutant not in self.mutants:
+            raise ValueError(f"{self.name} has no mutant {mutant!r}, expected one of {sorted(self.mutants)}")
+        settings = dataclasses.replace(_defaults.get() or Settings(), shrink=False)
+        with recording():
+            bare = dataclasses.replace(self, mutants={}, repairs={})
+            evidence = verify(bare, self.mutants[mutant](self.reference), settings=settings)
+        ok = evidence.status is Status.REFUTED
+        return _insist(_record(dataclasses.replace(
+            evidence, claim=f"{self.name}:refutes", title=f"refuted when {mutant}", subject=f"when {mutant}",
+            status=Status.HOLDS if ok else Status.ERROR, reason=None if ok else f"not refuted: {evidence.reason}",
+        )))  # fmt: skip
+
+
+def claim(
+    *,
+    given: Given | None = None,
+    reference: Any = None,
+    mutants: Mapping[str, Mutant] | None = None,
+    repairs: Mapping[str, Mutant] | None = None,
+    uses: Sequence[Claim] = (),
+    examples: int = 100,
+) -> Callable[[Check], Claim]:
+    """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
+    return lambda check: Claim(check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples)
+
+
+def laws(kind: type) -> list[Claim]:
+    """The laws of a kind: the claims without a reference of their own in the module that defines the record `kind`."""
+    return [c for c in vars(sys.modules[kind.__module__]).values() if isinstance(c, Claim) and c.reference is None]
+
+
+_ledger: ContextVar[list[Evidence] | None] = ContextVar("mathcheck_ledger", default=None)
+_defaults: ContextVar[Settings | None] = ContextVar("mathcheck_settings", default=None)
+_overrides: ContextVar[Mapping[str, Any]] = ContextVar("mathcheck_overrides", default=MappingProxyType({}))
+
+
+@contextmanager
+def overriding(**changes: int) -> Iterator[None]:
+    """Every `verify` that runs inside uses its settings with these changes, e.g. `seed=3`, whoever chose them."""
+    before = _overrides.set(changes)
+    try:
+        yield
+    finally:
+        _overrides.reset(before)
+
+
+@contextmanager
+def recording(settings: Settings | None = None) -> Iterator[list[Evidence]]:
+    """Collects the evidence of every `verify` that runs inside; `settings` are the default there."""
+    found: list[Evidence] = []
+    ledger, defaults = _ledger.set(found), _defaults.set(settings or _defaults.get())
+    try:
+        yield found
+    finally:
+        _ledger.reset(ledger)
+        _defaults.reset(defaults)
+
+
+def _record(evidence: Evidence) -> Evidence:
+    ledger = _ledger.get()
+    if ledger is not None:
+        ledger.append(evidence)
+    return evidence
+
+
+def _insist(evidence: Evidence) -> Evidence:
+    if evidence.status is not Status.HOLDS:
+        raise Refuted(str(evidence), [evidence])
+    return evidence
+
+
+def verify(
+    claim: Claim,
+    subject: Any = None,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    settings: Settings | None = None,
+    name: str | None = None,
+    origin: str | None = None,
+) -> Evidence:
+    """Checks a claim on a subject: the search for a counterexample, the mutants, the diagnosis.
+
+    Args:
+        claim: what to check.
+        subject: the implementation under test; default the claim's reference.
+        dtype: of the inputs; default the subject's own, or float64.
+        device: where the inputs live.
+        settings: how hard to look.
+        name: of the subject, for reports.
+        origin: Python statement that makes `subject`, for the snippet of a counterexample.
+
+    Returns:
+        The evidence; nothing that a subject does raises.
+    """
+    start = time.perf_counter()
+    settings = dataclasses.replace(settings or _defaults.get() or Settings(), **_overrides.get())
+    subject = claim.reference if subject is None else subject
+    dtype = dtype or getattr(subject, "dtype", None) or torch.float64
+    protected = guarded(subject, settings.timeout)
+
+    examples = settings.examples or claim.examples
+
+    def run(candidate: Any, examples: int = examples, *, shrink: bool = False) -> Outcome:
+        strategy = None if claim.given is None else claim.given(candidate, dtype)
+        return search(
+            claim.check, candidate, strategy, examples=examples, seed=settings.seed, device=device, shrink=shrink
+        )
+
+    outcome = run(protected, shrink=settings.shrink)
+    status, mutants, diagnosis = outcome.status, {}, None
+    if status is Status.HOLDS:
+        mutants = {title: _fate(mutate, protected, run) for title, mutate in claim.mutants.items()}
+        if "survived" in mutants.values():
+            status = Status.VACUOUS
+    elif status is Status.REFUTED and claim.parent is None:
+        diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
+    names = list(inspect.signature(claim.check).parameters)[1:]
+    return _record(Evidence(
+        claim=claim.name, title=claim.title, statement=claim.statement, status=status,
+        subject=name or getattr(subject, "name", None) or _name(subject),
+        kinds=tuple(sorted(outcome.kinds, key=lambda kind: kind.strength)), worst=outcome.worst,
+        compared=outcome.compared, examples=outcome.examples, mutants=mutants, diagnosis=diagnosis,
+        counterexample=None if outcome.inputs is None
+        else Counterexample.of(names, outcome.inputs, outcome.failure, outcome.torch_seed),
+        reason=outcome.reason, proof=claim.proof, origin=origin, alpha=outcome.alpha, detectable=outcome.detectable,
+        seconds=time.perf_counter() - start, dtype=str(dtype).removeprefix("torch."), device=str(device),
+        seed=settings.seed,
+    ))  # fmt: skip
+
+
+def _name(subject: Any) -> str:
+    """The record's class, with the first of its functions that has a name: "Divergence(my_kl)"."""
+    fields = dataclasses.fields(subject) if dataclasses.is_dataclass(subject) else ()
+    names = (getattr(getattr(subject, field.name), "__qualname__", "<") for field in fields)
+    plain = (name.rpartition("<locals>.")[2] for name in names if not name.endswith(("<", "<lambda>")))
+    known = next((name.rpartition(".")[2] if name.startswith("_") else name for name in plain), "")
+    return f"{type(subject).__name__}({known})" if known else type(subject).__name__
+
+
+def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any], Outcome]) -> str | None:
+    """The first repair or mutant with which the claim holds, at the counterexample as elsewhere."""
+    for title, mend in {**claim.repairs, **claim.mutants}.items():
+        if _fate(mend, subject, run) != "survived":
+            continue
+        mended = mend(subject)
+        same_domain = getattr(mended, "domain", None) == getattr(subject, "domain", None)
+        if not same_domain or all(r.ratio <= 1 for r in claim.check(mended, *(refuted.inputs or ()))):
+            return title
+    return None
+
+
+def _fate(mutate: Mutant, subject: Any, run: Callable[[Any], Outcome]) -> str:
+    try:
+        mutant = mutate(subject)
+    except NotImplementedError:
+        return "not applicable"
+    fates = {Status.HOLDS: "survived", Status.REFUTED: "refuted", Status.SKIPPED: "not applicable"}
+    return fates.get(run(mutant).status, "crashed")
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `check` that every `check_<kind>` passes on."""
+
+    expected_failures: Mapping[str, str] | None
+    settings: Settings | None
+    dtype: torch.dtype | None
+    device: torch.device | str
+    name: str | None
+
+
+def check(
+    subject: Any,
+    claims: Sequence[Claim] | None = None,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    settings: Settings | None = None,
+    name: str | None = None,
+) -> list[Evidence]:
+    """Checks every claim on a subject; returns the evidence if exactly the expected failures fail.
+
+    Args:
+        subject: the implementation under test, e.g. a `Bijection`.
+        claims: default the laws of the subject's kind.
+        expected_failures: name of a claim (or its last part) -> why it is known to fail. An unexpected pass fails too.
+        dtype, device, settings, name: as in `verify`.
+
+    Raises:
+        Refuted: if a claim fails that was not expected to, or an expected failure passes, or nothing was compared.
+        ValueError: if an expected failure names no claim.
+    """
+    claims = laws(type(subject)) if claims is None else list(claims)
+    expected = dict(expected_failures or {})
+    for key in expected:
+        if not any(_named(claim, key) for claim in claims):
+            raise ValueError(f"expected_failures names {key!r}, expected one of {[c.name for c in claims]}")
+    found = [verify(c, subject, dtype=dtype, device=device, settings=settings, name=name) for c in claims]
+    failed, problems = [], []
+    for claim, evidence in zip(claims, found, strict=True):
+        reason = next((why for key, why in expected.items() if _named(claim, key)), None)
+        fails = evidence.status not in (Status.HOLDS, Status.SKIPPED)
+        if fails and reason is None:
+            failed.append(evidence)
+        elif not fails and reason is not None:
+            problems.append(f"UNEXPECTED PASS  {claim.title}\n  it was expected to fail because {reason}")
+    if all(evidence.status is Status.SKIPPED for evidence in found):
+        problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(e.reason or "" for e in found))
+    if failed or problems:
+        held = [e.title for e in found if e.status is Status.HOLDS]
+        held_line = f"held: {'; '.join(held)}" if held else "held: nothing"
+        raise Refuted("\n" + "\n".join([*_verdicts(failed), *problems, held_line]), found)
+    return found
+
+
+def _verdicts(failed: Sequence[Evidence]) -> Iterator[str]:
+    """One verdict in full, the others in short, and those that the same slip explains in a line."""
+    if not failed:
+        return
+    first = next((evidence for evidence in failed if evidence.diagnosis), failed[0])
+    yield first.verdict()
+    others = [evidence for evidence in failed if evidence is not first]
+    alike = [e.title for e in others if e.diagnosis is not None and e.diagnosis == first.diagnosis]
+    if alike:
+        yield f"refuted too, with the same diagnosis: {'; '.join(alike)}"
+    yield from (e.verdict(brief=True) for e in others if e.title not in alike)
+
+
+def _named(claim: Claim, key: str) -> bool:
+    return claim.name == key or claim.name.rsplit(".", 1)[-1] == key
