@@ -14,10 +14,10 @@ from .divergence.f_divergence import FDivergence as FDivergence
 from .divergence.f_divergence import check_f_divergence as check_f_divergence
 from .divergence.variational_f_divergence import VariationalForm as VariationalForm
 from .divergence.variational_f_divergence import check_variational_form as check_variational_form
+from .engine.check import check as check
 from .engine.claim import Claim as Claim
 from .engine.claim import Refuted as Refuted
 from .engine.claim import Settings as Settings
-from .engine.claim import check as check
 from .engine.claim import verify as verify
 from .engine.evidence import Evidence as Evidence
 from .engine.evidence import Status as Status
@@ -61,4 +61,5 @@ from .probability.sampler import Sampler as Sampler
 from .probability.sampler import check_sampler as check_sampler
 from .pytest_plugin import parametrize as parametrize
 
+__all__: list[str]
 __version__: str

@@ -50,10 +50,14 @@ def test_a_divergence_in_numpy(dtype: torch.dtype) -> None:
 
 def _numpy_flow(sign: float) -> Bijection:
     scale = np.array([0.5, -1.0, 2.0])
-    return from_arrays(Bijection(  # type: ignore[no-any-return]
-        lambda x: x * np.exp(scale).astype(x.dtype), lambda y: y * np.exp(-scale).astype(y.dtype),
-        lambda x: np.full(x.shape[:1], sign * scale.sum(), x.dtype), (3,),
-    ))  # fmt: skip
+    return from_arrays(
+        Bijection(  # type: ignore[no-any-return]
+            lambda x: x * np.exp(scale).astype(x.dtype),
+            lambda y: y * np.exp(-scale).astype(y.dtype),
+            lambda x: np.full(x.shape[:1], sign * scale.sum(), x.dtype),
+            (3,),
+        )
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -87,8 +91,9 @@ def test_a_smooth_maximum_in_jax() -> None:
 def test_the_command_line_judges_arrays(tmp_path: Path) -> None:
     file = tmp_path / "losses.py"
     file.write_text("import numpy as np\ndef lse(x, beta):\n    return np.log(np.exp(beta * x).sum(-1)) / beta\n")
-    result = CliRunner().invoke(main, ["verify", "--as", "smooth_max", f"{file}:lse", "--arrays", "numpy",
-                                       "--examples", "30"])  # fmt: skip
+    result = CliRunner().invoke(
+        main, ["verify", "--as", "smooth_max", f"{file}:lse", "--arrays", "numpy", "--examples", "30"]
+    )
     assert result.exit_code == 1
     assert "it holds once the maximum is subtracted" in result.stdout
     assert f"load('smooth_max', '{file}:lse', 'numpy')" in result.stdout

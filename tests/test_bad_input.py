@@ -170,10 +170,12 @@ def _careful(x: Tensor, count: int) -> Tensor:
 
 @pytest.mark.parametrize(
     ("function", "accepted"),
-    [(_careless, ["x='three': accepted", "x=tensor([0, 0]): accepted", "count=-1: accepted"]),
-     (_half, ["x=tensor([0, 0]): accepted", "count=None: accepted", "count=-1: accepted"]),
-     (_careful, [])],
-)  # fmt: skip
+    [
+        (_careless, ["x='three': accepted", "x=tensor([0, 0]): accepted", "count=-1: accepted"]),
+        (_half, ["x=tensor([0, 0]): accepted", "count=None: accepted", "count=-1: accepted"]),
+        (_careful, []),
+    ],
+)
 def test_what_is_accepted_is_found(function: Function, accepted: list[str]) -> None:
     found = list(_complaints(function, {"x": torch.ones(2), "count": 1}))
     assert [c for c in found if c.endswith("accepted")] == accepted

@@ -349,10 +349,14 @@ def test_an_interrupt_stops_the_workers_silently(tmp_path: Path) -> None:
     )
     process = subprocess.Popen(
         [sys.executable, str(script), "verify", "--workers", "2"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
         # A shell starts what it puts in the background without interrupts, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     # Both workers say so once they sleep, and that is after the one quick task is done.
     seen = [process.stdout.readline(), process.stdout.readline()]

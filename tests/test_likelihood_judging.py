@@ -93,67 +93,102 @@ def refuted(subject: LogLikelihood | Importance, law: str) -> Evidence:
 BCE, SOFTPLUS = LIKELIHOODS["binary cross-entropy"][0], LIKELIHOODS["softplus"][0]
 WRONG: dict[str, tuple[Callable[..., Tensor], Any, str, str]] = {
     "the loss for the likelihood": (
-        lambda t, logits: -BCE(t, logits), bernoullis("logit"), "equals_the_definition", "its sign is changed",
+        lambda t, logits: -BCE(t, logits),
+        bernoullis("logit"),
+        "equals_the_definition",
+        "its sign is changed",
     ),
     "a mean over the pixels": (
         lambda t, logits: -F.binary_cross_entropy_with_logits(logits, t, reduction="none").mean(-1),
-        bernoullis("logit"), "outcomes_add", "it is multiplied by n",
+        bernoullis("logit"),
+        "outcomes_add",
+        "it is multiplied by n",
     ),
     "a sum over the batch": (
         lambda t, logits: -F.binary_cross_entropy_with_logits(logits, t, reduction="sum"),
-        bernoullis("logit"), "one_value_for_each_row", "the rows of a batch are kept apart",
+        bernoullis("logit"),
+        "one_value_for_each_row",
+        "the rows of a batch are kept apart",
     ),
     "0 log 0": (
-        lambda t, mu: (t * mu.log() + (1 - t) * (1 - mu).log()).sum(-1), bernoullis(), "equals_the_definition",
+        lambda t, mu: (t * mu.log() + (1 - t) * (1 - mu).log()).sum(-1),
+        bernoullis(),
+        "equals_the_definition",
         "probabilities of 0 and 1, and rates of 0, are excluded",
     ),
     "the other sign in the softplus": (
-        lambda t, logits: (t * logits - F.softplus(-logits)).sum(-1), bernoullis("logit"), "equals_the_definition",
+        lambda t, logits: (t * logits - F.softplus(-logits)).sum(-1),
+        bernoullis("logit"),
+        "equals_the_definition",
         "the softplus takes their other sign",
     ),
     "logits for probabilities": (
-        lambda t, mu: SOFTPLUS(t, mu), bernoullis(boundary=False), "equals_the_definition", "it takes logits",
+        lambda t, mu: SOFTPLUS(t, mu),
+        bernoullis(boundary=False),
+        "equals_the_definition",
+        "it takes logits",
     ),
     "bits": (
-        lambda t, logits: BCE(t, logits) / math.log(2), bernoullis("logit"), "equals_the_definition",
+        lambda t, logits: BCE(t, logits) / math.log(2),
+        bernoullis("logit"),
+        "equals_the_definition",
         "from bits to nats",
     ),
     "no constant": (
-        lambda x, m, lv: -0.5 * (lv + (x - m) ** 2 / lv.exp()).sum(-1), normals(reach=20),
-        "probabilities_of_all_outcomes_sum_to_one", "the constant n/2 log 2 pi is subtracted",
+        lambda x, m, lv: -0.5 * (lv + (x - m) ** 2 / lv.exp()).sum(-1),
+        normals(reach=20),
+        "probabilities_of_all_outcomes_sum_to_one",
+        "the constant n/2 log 2 pi is subtracted",
     ),
     "one constant for all coordinates": (
-        lambda x, m, lv: -0.5 * (lv + (x - m) ** 2 / lv.exp()).sum(-1) - 0.5 * math.log(2 * math.pi), normals(reach=20),
-        "equals_the_definition", "counted for every outcome",
+        lambda x, m, lv: -0.5 * (lv + (x - m) ** 2 / lv.exp()).sum(-1) - 0.5 * math.log(2 * math.pi),
+        normals(reach=20),
+        "equals_the_definition",
+        "counted for every outcome",
     ),
     "twice the constant": (
-        lambda x, m, lv: textbook_normal(x, m, lv) - x.shape[-1] / 2 * math.log(2 * math.pi), normals(reach=20),
-        "equals_the_definition", "the constant n/2 log 2 pi is added",
+        lambda x, m, lv: textbook_normal(x, m, lv) - x.shape[-1] / 2 * math.log(2 * math.pi),
+        normals(reach=20),
+        "equals_the_definition",
+        "the constant n/2 log 2 pi is added",
     ),
     "no factor 1/2": (
-        lambda x, m, lv: -(0.5 * (math.log(2 * math.pi) + lv) + (x - m) ** 2 / lv.exp()).sum(-1), normals(reach=20),
-        "equals_the_definition", "its factor 1/2 is missing",
+        lambda x, m, lv: -(0.5 * (math.log(2 * math.pi) + lv) + (x - m) ** 2 / lv.exp()).sum(-1),
+        normals(reach=20),
+        "equals_the_definition",
+        "its factor 1/2 is missing",
     ),
     "a standard deviation for a variance": (
-        lambda x, m, v: distributions.Normal(m, v).log_prob(x).sum(-1), normals("variance", reach=20),
-        "equals_the_definition", "it is given the standard deviation",
+        lambda x, m, v: distributions.Normal(m, v).log_prob(x).sum(-1),
+        normals("variance", reach=20),
+        "equals_the_definition",
+        "it is given the standard deviation",
     ),
     "a variance for a standard deviation": (
-        by_variance, normals("std", reach=20), "equals_the_definition", "it is given the variance",
+        by_variance,
+        normals("std", reach=20),
+        "equals_the_definition",
+        "it is given the variance",
     ),
     "a logarithm of a deviation for that of a variance": (
-        lambda x, m, lv: textbook_normal(x, m, 2 * lv), normals("log_variance", reach=20), "equals_the_definition",
+        lambda x, m, lv: textbook_normal(x, m, 2 * lv),
+        normals("log_variance", reach=20),
+        "equals_the_definition",
         "it is given the logarithm of the standard deviation",
     ),
     "a softmax too few": (
-        lambda t, logits: logits.gather(-1, t.unsqueeze(-1)).squeeze(-1).sum(-1), categoricals(),
-        "equals_the_definition", "the logarithm of the sum of exponentials is subtracted",
+        lambda t, logits: logits.gather(-1, t.unsqueeze(-1)).squeeze(-1).sum(-1),
+        categoricals(),
+        "equals_the_definition",
+        "the logarithm of the sum of exponentials is subtracted",
     ),
     "no factorial": (
-        lambda t, a: -F.poisson_nll_loss(a, t, reduction="none").sum(-1), poissons("log_rate"),
-        "equals_the_definition", "log t! is subtracted",
+        lambda t, a: -F.poisson_nll_loss(a, t, reduction="none").sum(-1),
+        poissons("log_rate"),
+        "equals_the_definition",
+        "log t! is subtracted",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -172,23 +207,31 @@ def test_the_record_of_a_wrong_likelihood_names_every_law() -> None:
 
 SILENT: dict[str, tuple[Callable[..., Tensor], Any, str]] = {
     "single precision in between": (
-        lambda x, m, lv: textbook_normal(x.float(), m.float(), lv.float()).to(x.dtype), normals(reach=20),
+        lambda x, m, lv: textbook_normal(x.float(), m.float(), lv.float()).to(x.dtype),
+        normals(reach=20),
         "equals_the_definition",
     ),
     "an overflow in single precision only": (
-        lambda t, logits: (t * logits - (1 + logits.exp()).log()).sum(-1), bernoullis("logit"), "equals_the_definition",
+        lambda t, logits: (t * logits - (1 + logits.exp()).log()).sum(-1),
+        bernoullis("logit"),
+        "equals_the_definition",
     ),
     "a softplus that is cut off at 20, where single precision ends": (
-        lambda t, logits: (t * logits - F.softplus(logits)).sum(-1), bernoullis("logit"), "equals_the_definition",
+        lambda t, logits: (t * logits - F.softplus(logits)).sum(-1),
+        bernoullis("logit"),
+        "equals_the_definition",
     ),
     "a detached variance": (
-        lambda x, m, lv: textbook_normal(x, m, lv.detach()), normals(reach=20), "gradient_is_that_of_the_definition",
+        lambda x, m, lv: textbook_normal(x, m, lv.detach()),
+        normals(reach=20),
+        "gradient_is_that_of_the_definition",
     ),
     "a logarithm that is kept finite": (
-        lambda t, mu: (t * (mu + 1e-7).log() + (1 - t) * (1 - mu + 1e-7).log()).sum(-1), bernoullis(),
+        lambda t, mu: (t * (mu + 1e-7).log() + (1 - t) * (1 - mu + 1e-7).log()).sum(-1),
+        bernoullis(),
         "probabilities_of_all_outcomes_sum_to_one",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SILENT)
@@ -236,51 +279,66 @@ def over_the_batch(log_weights: Tensor, values: Tensor) -> Tensor:
 
 WRONG_ESTIMATES: dict[str, tuple[Importance, str, str]] = {
     "a sum for the mean": (
-        Importance(lambda w, f: (w.exp() * f).sum(-1)), "unbiased", "it is divided by K",
+        Importance(lambda w, f: (w.exp() * f).sum(-1)),
+        "unbiased",
+        "it is divided by K",
     ),
     "normalised, but stated to be unbiased": (
-        Importance(softmax_mean), "equals_the_definition", "it is stated to be self-normalised",
+        Importance(softmax_mean),
+        "equals_the_definition",
+        "it is stated to be self-normalised",
     ),
     "q/p for p/q": (
-        Importance(lambda w, f: softmax_mean(-w, f), self_normalized=True), "equals_the_definition",
+        Importance(lambda w, f: softmax_mean(-w, f), self_normalized=True),
+        "equals_the_definition",
         "the weights are inverted",
     ),
     "no shift": (
-        Importance(lambda w, f: (w.exp() * f).sum(-1) / w.exp().sum(-1), self_normalized=True), "equals_the_definition",
+        Importance(lambda w, f: (w.exp() * f).sum(-1) / w.exp().sum(-1), self_normalized=True),
+        "equals_the_definition",
         "the largest log-weight is subtracted",
     ),
     "squared weights": (
-        Importance(lambda w, f: softmax_mean(2 * w, f), self_normalized=True), "equals_the_definition",
+        Importance(lambda w, f: softmax_mean(2 * w, f), self_normalized=True),
+        "equals_the_definition",
         "the roots of the weights are taken",
     ),
     "normalised and averaged": (
-        Importance(lambda w, f: (torch.softmax(w, -1) * f).mean(-1), self_normalized=True), "self_normalised_is_a_mean",
+        Importance(lambda w, f: (torch.softmax(w, -1) * f).mean(-1), self_normalized=True),
+        "self_normalised_is_a_mean",
         "it is multiplied by K",
     ),
     "K - 1": (
-        Importance(lambda w, f: (w.exp() * f).sum(-1) / max(1, w.shape[-1] - 1)), "equals_the_definition",
+        Importance(lambda w, f: (w.exp() * f).sum(-1) / max(1, w.shape[-1] - 1)),
+        "equals_the_definition",
         "it is multiplied by K - 1 and divided by K",
     ),
     "only draws with a weight are counted": (
-        Importance(lambda w, f: (w.exp() * f).sum(-1) / (w > -math.inf).sum(-1).clamp(min=1)), "unbiased",
+        Importance(lambda w, f: (w.exp() * f).sum(-1) / (w > -math.inf).sum(-1).clamp(min=1)),
+        "unbiased",
         "draws of weight 0 are counted",
     ),
     "the mean of the batch": (
         Importance(lambda w, f: softmax_mean(w, f).mean().expand(f.shape[:-1]), self_normalized=True),
-        "rows_are_independent", "it is reduced over the last dimension only",
+        "rows_are_independent",
+        "it is reduced over the last dimension only",
     ),
     "normalised over the batch": (
-        Importance(over_the_batch, self_normalized=True), "rows_are_independent", "",
+        Importance(over_the_batch, self_normalized=True),
+        "rows_are_independent",
+        "",
     ),
     "a sum of weights for their mean": (
         Importance(softmax_mean, True, log_evidence=lambda w: torch.logsumexp(w, -1)),
-        "log_evidence_is_that_of_the_mean_weight", "log K is subtracted",
+        "log_evidence_is_that_of_the_mean_weight",
+        "log K is subtracted",
     ),
     "a share for the effective size": (
         Importance(softmax_mean, True, effective_size=lambda w: size(w) / w.shape[-1]),
-        "effective_size_is_between_one_and_all", "it is multiplied by K",
+        "effective_size_is_between_one_and_all",
+        "it is multiplied by K",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG_ESTIMATES)

@@ -111,10 +111,13 @@ def test_flow(subject, law):
     result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
 
 
-@pytest.mark.parametrize(("option", "said"), [
-    ("--mathcheck-examples=0", "at least 1, got '0'"),
-    ("--mathcheck-seed=x", "at least 0, got 'x'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--mathcheck-examples=0", "at least 1, got '0'"),
+        ("--mathcheck-seed=x", "at least 0, got 'x'"),
+    ],
+)
 def test_bad_options_are_refused(suite: pytest.Pytester, option: str, said: str) -> None:
     result = suite.runpytest(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

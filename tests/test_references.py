@@ -56,9 +56,17 @@ def test_the_estimator_refuses_noise_of_another_shape() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3.0,), "x must be"), ((VECTOR.long(),), "x must be"), ((VECTOR[:0],), "n >= 1"), ((VECTOR, 0.0), "beta"),
-     ((VECTOR, -1.0), "beta"), ((VECTOR, math.inf), "beta"), ((VECTOR, math.nan), "beta"), ((VECTOR, "1"), "beta")],
-)  # fmt: skip
+    [
+        ((3.0,), "x must be"),
+        ((VECTOR.long(),), "x must be"),
+        ((VECTOR[:0],), "n >= 1"),
+        ((VECTOR, 0.0), "beta"),
+        ((VECTOR, -1.0), "beta"),
+        ((VECTOR, math.inf), "beta"),
+        ((VECTOR, math.nan), "beta"),
+        ((VECTOR, "1"), "beta"),
+    ],
+)
 def test_the_smooth_maximum_refuses(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         smooth_max(*arguments)
@@ -67,9 +75,18 @@ def test_the_smooth_maximum_refuses(arguments: tuple[Any, ...], message: str) ->
 @pytest.mark.parametrize("build", [affine_coupling, additive_coupling])
 @pytest.mark.parametrize(
     ("kept", "n", "message"),
-    [((), 3, "kept"), ((0, 1, 2), 3, "kept"), ((0, 0), 3, "kept"), ((3,), 3, "kept"), ((0.5,), 3, "kept"), (None, 3, "kept"),
-     ("01", 3, "kept"), ((0,), 1, "n must"), ((0,), 2.5, "n must")],
-)  # fmt: skip
+    [
+        ((), 3, "kept"),
+        ((0, 1, 2), 3, "kept"),
+        ((0, 0), 3, "kept"),
+        ((3,), 3, "kept"),
+        ((0.5,), 3, "kept"),
+        (None, 3, "kept"),
+        ("01", 3, "kept"),
+        ((0,), 1, "n must"),
+        ((0,), 2.5, "n must"),
+    ],
+)
 def test_couplings_refuse_what_is_no_index_set(build: Any, kept: Any, n: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         build(kept, n, example_conditioner(1, 1))

@@ -23,15 +23,28 @@ from mathcheck.runner.proofs import StepResult
 from mathcheck.runner.run import Options, Result, Task
 
 HOLDS = Evidence(
-    "linear.halves.half", "A half is a half", "A half is a half: $h(x) = x/2$", "right", Status.HOLDS,
-    kinds=(Kind.EXACT, Kind.NUMERICAL), worst=0.034, compared=100, examples=1200,
-    mutants={"doubled": "refuted", "halved": "not applicable"}, seconds=1.25,
-)  # fmt: skip
+    "linear.halves.half",
+    "A half is a half",
+    "A half is a half: $h(x) = x/2$",
+    "right",
+    Status.HOLDS,
+    kinds=(Kind.EXACT, Kind.NUMERICAL),
+    worst=0.034,
+    compared=100,
+    examples=1200,
+    mutants={"doubled": "refuted", "halved": "not applicable"},
+    seconds=1.25,
+)
 REFUTED = dataclasses.replace(
-    HOLDS, status=Status.REFUTED, worst=math.inf, mutants={}, diagnosis="it is halved",
+    HOLDS,
+    status=Status.REFUTED,
+    worst=math.inf,
+    mutants={},
+    diagnosis="it is halved",
     counterexample=Counterexample(
-        {"x": "torch.tensor(1.)"}, Residual(math.nan, 0.0, Kind.EXACT, "a \x1b[31m", -math.inf, "(2, 3)")),
-)  # fmt: skip
+        {"x": "torch.tensor(1.)"}, Residual(math.nan, 0.0, Kind.EXACT, "a \x1b[31m", -math.inf, "(2, 3)")
+    ),
+)
 VACUOUS = dataclasses.replace(HOLDS, status=Status.VACUOUS, mutants={"doubled": "survived", "halved": "refuted"})
 CRASHED = dataclasses.replace(HOLDS, mutants={"doubled": "crashed", "halved": "refuted"})
 SKIPPED = dataclasses.replace(HOLDS, status=Status.SKIPPED, kinds=(), mutants={}, reason="no inverse", examples=3)
@@ -58,10 +71,15 @@ def report(*results: Result, planned: int | None = None, interrupted: bool = Fal
 
 
 EVERY = report(
-    result(HOLDS), result(REFUTED, "linear.halves.third"), result(VACUOUS, "flows.coupling.onto"),
-    result(CRASHED, "flows.coupling.round_trip"), result(SKIPPED, "flows.coupling.inverse"),
-    result(ERROR, "markov.chain.balance"), result(SAMPLED, "markov.sampler.law"), steps(STEP, FAILED),
-)  # fmt: skip
+    result(HOLDS),
+    result(REFUTED, "linear.halves.third"),
+    result(VACUOUS, "flows.coupling.onto"),
+    result(CRASHED, "flows.coupling.round_trip"),
+    result(SKIPPED, "flows.coupling.inverse"),
+    result(ERROR, "markov.chain.balance"),
+    result(SAMPLED, "markov.sampler.law"),
+    steps(STEP, FAILED),
+)
 
 
 def rendered(given: Report, width: int = 100, **options: bool) -> str:
@@ -165,9 +183,18 @@ def test_failures_in_full() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0"), (0.114, "0.11"), (3.14e-5, "3.1e-5"), (1e-4, "1e-4"), (99.9, "100"), (150, "150"), (123456, "1.2e5"),
-     (math.inf, "∞"), (9.96e-4, "0.001")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (0.114, "0.11"),
+        (3.14e-5, "3.1e-5"),
+        (1e-4, "1e-4"),
+        (99.9, "100"),
+        (150, "150"),
+        (123456, "1.2e5"),
+        (math.inf, "∞"),
+        (9.96e-4, "0.001"),
+    ],
+)
 def test_two_significant_digits(number: float, text: str) -> None:
     assert terminal.short(number) == text
 
@@ -310,8 +337,14 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
         "mutants": {"a": "refuted", "b": "not applicable"},
     }
     step = {"proof": "toy.halves", "holds": True, "evidence": [{"kinds": ["enclosed"]}]}
-    report = {"claims": [claim], "proof_steps": [step], "torch": "2", "dtype": "float64", "seed": 0,
-              "summary": {"claims": {"holds": 1}, "mutants_refuted": 1, "proof_steps_held": 1}}  # fmt: skip
+    report = {
+        "claims": [claim],
+        "proof_steps": [step],
+        "torch": "2",
+        "dtype": "float64",
+        "seed": 0,
+        "summary": {"claims": {"holds": 1}, "mutants_refuted": 1, "proof_steps_held": 1},
+    }
     pages.write(report, {"self-test": "| kind |"}, {"toy.halves": proof}, tmp_path)
     readme = (tmp_path / "README.md").read_text()
     assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme

@@ -15,9 +15,15 @@ F64, F32 = torch.float64, torch.float32
 
 @pytest.mark.parametrize(
     ("error", "bound", "ratio"),
-    [(0.0, 0.0, 0.0), (1.0, 2.0, 0.5), (1.0, 0.0, math.inf), (math.nan, 1.0, math.inf), (0.0, math.nan, math.inf),
-     (math.inf, 1.0, math.inf)],
-)  # fmt: skip
+    [
+        (0.0, 0.0, 0.0),
+        (1.0, 2.0, 0.5),
+        (1.0, 0.0, math.inf),
+        (math.nan, 1.0, math.inf),
+        (0.0, math.nan, math.inf),
+        (math.inf, 1.0, math.inf),
+    ],
+)
 def test_ratio(error: float, bound: float, ratio: float) -> None:
     assert Residual(error, bound, Kind.EXACT).ratio == ratio
 

@@ -64,8 +64,12 @@ def test_wrong_tests_are_noticed() -> None:
 
 def test_rejections_are_those_of_the_test() -> None:
     trial = TRIALS["dkw, continuous"]
-    assert rejections(lambda rng: torch.from_numpy(rng.random(400) ** 2), functools.partial(trial.test, alpha=1e-3),
-                      50, seed=0) == 50  # fmt: skip
+    assert (
+        rejections(
+            lambda rng: torch.from_numpy(rng.random(400) ** 2), functools.partial(trial.test, alpha=1e-3), 50, seed=0
+        )
+        == 50
+    )
 
 
 def test_a_kill_matrix_names_what_no_law_sees() -> None:
@@ -81,8 +85,9 @@ def test_a_kill_matrix_names_what_no_law_sees() -> None:
 
 def test_the_command_writes_tables_and_a_file(tmp_path: Path) -> None:
     file = tmp_path / "self.json"
-    result = CliRunner().invoke(main, ["self-test", "projection", "--runs", "100", "--repeats", "1", "--workers", "1",
-                                       "--json", str(file)])  # fmt: skip
+    result = CliRunner().invoke(
+        main, ["self-test", "projection", "--runs", "100", "--repeats", "1", "--workers", "1", "--json", str(file)]
+    )
     assert result.exit_code == 0, result.output
     assert "projection: laws against slips" in result.stdout
     assert "false alarms in" in result.stdout

@@ -42,8 +42,14 @@ def bijection(
     from nflows.transforms import InverseNotAvailable
 
     names = {base.__name__ for base in type(transform).__mro__}
-    return bijection_of_pairs(transform, event_shape=event_shape, domain=domain, reach=reach,
-                              volume_preserving=not names.isdisjoint(_PRESERVING), missing=(InverseNotAvailable,))  # fmt: skip
+    return bijection_of_pairs(
+        transform,
+        event_shape=event_shape,
+        domain=domain,
+        reach=reach,
+        volume_preserving=not names.isdisjoint(_PRESERVING),
+        missing=(InverseNotAvailable,),
+    )
 
 
 def density(distribution: Any, *, event_shape: Shape = (1,), support: Interval | None = None) -> Density:

@@ -32,8 +32,13 @@ def bijection(
         TypeError: if `flow` is no module, or takes no small event.
     """
     names = {base.__name__ for base in type(flow).__mro__}
-    return bijection_of_pairs(flow, event_shape=event_shape, domain=domain or Interval(reach=reach), reach=reach,
-                              volume_preserving=not names.isdisjoint(_PRESERVING))  # fmt: skip
+    return bijection_of_pairs(
+        flow,
+        event_shape=event_shape,
+        domain=domain or Interval(reach=reach),
+        reach=reach,
+        volume_preserving=not names.isdisjoint(_PRESERVING),
+    )
 
 
 def density(distribution: Any, *, event_shape: Shape | None = None, support: Interval | None = None) -> Density:

@@ -67,8 +67,17 @@ def bijection_of_pairs(
 
     image = next((b for b in _boxes(codomain, reach) if _takes(flow, "inverse", b, shape)), None)
     inverse = (of("inverse", 0), of("inverse", 1)) if hasattr(flow, "inverse") else (None, None)
-    return Bijection(of("forward", 0), inverse[0], of("forward", 1), shape, inverse[1], domain=box, codomain=image,
-                     volume_preserving=volume_preserving, dtype=dtype_of(flow))  # fmt: skip
+    return Bijection(
+        of("forward", 0),
+        inverse[0],
+        of("forward", 1),
+        shape,
+        inverse[1],
+        domain=box,
+        codomain=image,
+        volume_preserving=volume_preserving,
+        dtype=dtype_of(flow),
+    )
 
 
 def dtype_of(module: nn.Module) -> torch.dtype | None:

@@ -92,7 +92,10 @@ def _import_file(path: Path) -> ModuleType:
 
 def _explain(error: BaseException) -> str:
     """An exception in one line, with the place where it arose outside this file and the import machinery."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if frame.filename not in (__file__, "<string>") and "importlib" not in frame.filename]  # fmt: skip
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in (__file__, "<string>") and "importlib" not in frame.filename
+    ]
     at = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{at}"

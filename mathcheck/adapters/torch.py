@@ -90,10 +90,14 @@ def bijection(
         lambda x: summed(t.log_abs_det_jacobian(x, t(x.clone()))),
         shape,
         lambda y: summed(t.inv.log_abs_det_jacobian(y, _inverse(t, y))),
-        domain=box, codomain=_box(t.codomain, reach) if image == shape else None,
-        batch_shapes=strategies.BATCH_SHAPES, coordinates=coordinates, points=points,
-        volume_preserving=_preserves_volume(t), dtype=dtype,
-    )  # fmt: skip
+        domain=box,
+        codomain=_box(t.codomain, reach) if image == shape else None,
+        batch_shapes=strategies.BATCH_SHAPES,
+        coordinates=coordinates,
+        points=points,
+        volume_preserving=_preserves_volume(t),
+        dtype=dtype,
+    )
 
 
 def density(distribution: Any, *, support: Interval | None = None, reach: float = 10.0) -> Density:
@@ -127,9 +131,14 @@ def density(distribution: Any, *, support: Interval | None = None, reach: float 
         return _summed(value, len(d.batch_shape))
 
     return Density(
-        lambda x: inside("log_prob", x), box, tuple(shape), (lambda x: inside("cdf", x)) if not shape else None,
-        points=tuple(sorted(places)), batch_shapes=strategies.BATCH_SHAPES, dtype=_drawn(d).dtype,
-    )  # fmt: skip
+        lambda x: inside("log_prob", x),
+        box,
+        tuple(shape),
+        (lambda x: inside("cdf", x)) if not shape else None,
+        points=tuple(sorted(places)),
+        batch_shapes=strategies.BATCH_SHAPES,
+        dtype=_drawn(d).dtype,
+    )
 
 
 def sampler(distribution: Any, *, cdf: Map | None = None, statistic: Map | None = None) -> Sampler:

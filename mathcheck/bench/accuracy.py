@@ -11,7 +11,7 @@ import mpmath
 import torch
 from torch import Tensor
 
-from mathcheck.bench import _accuracy_cases as cases
+from mathcheck.bench import accuracy_cases as cases
 from mathcheck.bench.kernel import OURS
 
 DIGITS = 50

@@ -67,8 +67,11 @@ def _diagonal_wide(dtype: torch.dtype) -> Mapping[str, tuple[Any, ...]]:
         other = torch.full((2,), log, dtype=dtype)
         return mean, other + gap, torch.zeros(2, dtype=dtype), other
 
-    return {f"log-variance {log:g}, gap {gap:g}, distance {shift:g}": point(log, gap, shift)
-            for log, gap, shift in itertools.product(logs, gaps, (0.0, 1.0, 100.0)) if gap or shift}  # fmt: skip
+    return {
+        f"log-variance {log:g}, gap {gap:g}, distance {shift:g}": point(log, gap, shift)
+        for log, gap, shift in itertools.product(logs, gaps, (0.0, 1.0, 100.0))
+        if gap or shift
+    }
 
 
 # Normals with full covariance.
@@ -177,12 +180,20 @@ def _maximum_truth(x: Any, beta: Any) -> Any:
 
 
 def _temperatures(dtype: torch.dtype) -> Mapping[str, tuple[Any, ...]]:
-    rows = {"(0, 1, -2)": [0.0, 1.0, -2.0], "(5, 5, 5)": [5.0] * 3, "(1000, 1001, -1000)": [1e3, 1001.0, -1e3],
-            "(0.001, 0, -0.25)": [1e-3, 0.0, -0.25], "(-1, -1.5, -700)": [-1.0, -1.5, -700.0]}  # fmt: skip
+    rows = {
+        "(0, 1, -2)": [0.0, 1.0, -2.0],
+        "(5, 5, 5)": [5.0] * 3,
+        "(1000, 1001, -1000)": [1e3, 1001.0, -1e3],
+        "(0.001, 0, -0.25)": [1e-3, 0.0, -0.25],
+        "(-1, -1.5, -700)": [-1.0, -1.5, -700.0],
+    }
     # The inverse temperatures are powers of two, close to those of ten, so that every dtype holds them.
     betas = [2.0 ** round(k * math.log2(10)) for k in range(-8, 9)]
-    return {f"x {name}, beta {beta:.1e}": (torch.tensor(row, dtype=dtype), beta)
-            for name, row in rows.items() for beta in betas}  # fmt: skip
+    return {
+        f"x {name}, beta {beta:.1e}": (torch.tensor(row, dtype=dtype), beta)
+        for name, row in rows.items()
+        for beta in betas
+    }
 
 
 def _mean_truth(x: Any) -> Any:
@@ -211,9 +222,15 @@ def _bernoulli_truth(t: Any, logits: Any) -> Any:
 
 def _logits(dtype: torch.dtype) -> Mapping[str, tuple[Any, ...]]:
     sizes = [1e-3, 0.5, 1.0, 5.0, 16.5, 17.0, 36.5, 38.0, 80.0, 87.0, *([700.0] if dtype == torch.float64 else []), 1e4]
-    return {f"logit {sign * size:g}, outcome {outcome:g}":
-            (torch.tensor([outcome, outcome], dtype=dtype), torch.tensor([sign * size, 1.25 * sign * size], dtype=dtype))
-            for size in sizes for sign in (1.0, -1.0) for outcome in (0.0, 1.0)}  # fmt: skip
+    return {
+        f"logit {sign * size:g}, outcome {outcome:g}": (
+            torch.tensor([outcome, outcome], dtype=dtype),
+            torch.tensor([sign * size, 1.25 * sign * size], dtype=dtype),
+        )
+        for size in sizes
+        for sign in (1.0, -1.0)
+        for outcome in (0.0, 1.0)
+    }
 
 
 def _bernoulli(t: Tensor, logits: Tensor) -> Tensor:

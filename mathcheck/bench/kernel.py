@@ -87,8 +87,11 @@ class Kernel:
     def present(self, device: str = "cpu", *, peers: bool = True) -> dict[str, Contender]:
         """The contenders that can run here; without `peers` only those that need no package beside torch."""
         kind = torch.device(device).type
-        return {name: c for name, c in self.contenders.items()
-                if kind in c.devices and c.installed and (peers or not c.needs or name.startswith(OURS))}  # fmt: skip
+        return {
+            name: c
+            for name, c in self.contenders.items()
+            if kind in c.devices and c.installed and (peers or not c.needs or name.startswith(OURS))
+        }
 
     def problem(self, size: Size, device: str = "cpu", dtype: torch.dtype | None = None) -> Inputs:
         """The inputs of a size, the same ones every time."""
@@ -142,8 +145,14 @@ def with_gradient(
 ) -> Kernel:
     """The kernel that computes the gradient, too; `more` contenders bring their own, the others take autograd's."""
     contenders = {name: backward(c) for name, c in kernel.contenders.items()} | dict(more or {})
-    return replace(kernel, name=f"{kernel.name}_gradient", title=kernel.title.replace("forward", "forward + backward"),
-                   contenders=contenders, residuals=residuals, work=work)  # fmt: skip
+    return replace(
+        kernel,
+        name=f"{kernel.name}_gradient",
+        title=kernel.title.replace("forward", "forward + backward"),
+        contenders=contenders,
+        residuals=residuals,
+        work=work,
+    )
 
 
 def against(

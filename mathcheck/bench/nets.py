@@ -22,8 +22,10 @@ def drawn(widths: Sequence[int], generator: torch.Generator, dtype: torch.dtype,
     found = []
     for number, (a, b) in enumerate(itertools.pairwise(widths), start=2):
         scale = last if number == len(widths) else 1.0
-        found += [scale * torch.randn(b, a, generator=generator) * (2 / a) ** 0.5,
-                  0.1 * scale * torch.randn(b, generator=generator)]  # fmt: skip
+        found += [
+            scale * torch.randn(b, a, generator=generator) * (2 / a) ** 0.5,
+            0.1 * scale * torch.randn(b, generator=generator),
+        ]
     return [t.to(dtype) for t in found]
 
 

@@ -254,8 +254,11 @@ def list_command(names: tuple[str, ...], verbose: bool) -> int:
 
     chosen = _select(names)
     entries = [entry for entry in catalogue.entries() if chosen(entry.name)]
-    proofs = {name: path for name, path in catalogue.proofs().items() if chosen(name) or
-              name in {entry.derivation for entry in entries}}  # fmt: skip
+    proofs = {
+        name: path
+        for name, path in catalogue.proofs().items()
+        if chosen(name) or name in {entry.derivation for entry in entries}
+    }
     reader.show_list(entries, proofs, verbose=verbose)
     return 0
 

@@ -12,10 +12,20 @@ from mathcheck.cli.usage import INTERRUPTED, Usage, check_device, check_files, c
 
 @click.command("self-test")
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
-@click.option("--runs", type=click.IntRange(1), default=2000, show_default=True,
-              help="Samples for each rate of a statistical test.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=20, show_default=True,
-              help="Seeds for each statistical law on its correct subjects.")  # fmt: skip
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    help="Samples for each rate of a statistical test.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Seeds for each statistical law on its correct subjects.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of everything.")
 @click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found.")
@@ -57,12 +67,21 @@ def self_test_command(
 @click.command("experiment")
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="The experiments there are.")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), envvar="MATHCHECK_DATA", metavar="DIR",
-              help="Folder with mnist/ and kmnist/ as IDX files.  [default: scikit-learn's digits]")  # fmt: skip
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="MATHCHECK_DATA",
+    metavar="DIR",
+    help="Folder with mnist/ and kmnist/ as IDX files.  [default: scikit-learn's digits]",
+)
 @click.option("--device", default="cpu", show_default=True, help="Where tensors live, e.g. cuda.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder of figures and plots.  [default: experiments/NAME]")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of figures and plots.  [default: experiments/NAME]",
+)
 @click.option("--quick", is_flag=True, help="Smaller, in under two minutes.")
 def experiment_command(
     name: str | None, listed: bool, data: Path | None, device: str, seed: int, out: Path | None, quick: bool
@@ -111,9 +130,15 @@ def experiment_command(
 @click.option("--rounds", type=click.IntRange(3), default=9, show_default=True, help="Turns of each contender.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write what was found.")
 def bench_command(
-    names: tuple[str, ...], listed: bool, device: str, threads: int, dtype: str | None, peers: bool, rounds: int,
+    names: tuple[str, ...],
+    listed: bool,
+    device: str,
+    threads: int,
+    dtype: str | None,
+    peers: bool,
+    rounds: int,
     json_path: Path | None,
-) -> int:  # fmt: skip
+) -> int:
     """Time the kernels beside plain code and other libraries.
 
     The claims behind a kernel are verified first, and every result that is timed; then all contenders take turns. Ratios
@@ -153,8 +178,9 @@ def bench_command(
     precision = getattr(torch, dtype) if dtype else None
     machine, found, wrong = measure.machine(device, threads), list[measure.Measurement](), False
     for kernel in chosen:
-        timed = functools.partial(measure.every_size, kernel.name, machine=machine, device=device, dtype=precision,
-                                  peers=peers, rounds=rounds)  # fmt: skip
+        timed = functools.partial(
+            measure.every_size, kernel.name, machine=machine, device=device, dtype=precision, peers=peers, rounds=rounds
+        )
         with terminal.counted(len(kernel.sizes_on(device)) + 1, kernel.name) as tick:
             try:
                 if len(chosen) == 1:
@@ -185,18 +211,40 @@ def bench_command(
 
 
 @click.command("pages")
-@click.argument("report", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                metavar="[REPORT.json]")  # fmt: skip
-@click.option("--self-test", "tested", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="What `self-test --json` wrote: its tables.")  # fmt: skip
-@click.option("--experiments", "folders", multiple=True, metavar="DIR",
-              type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="What `experiment --out` wrote, or a folder of such folders: their figures. Can be repeated.")  # fmt: skip
-@click.option("--bench", "timed", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              metavar="FILE", help="What `bench --json` wrote: its table and plots. Can be repeated.")  # fmt: skip
+@click.argument(
+    "report", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[REPORT.json]"
+)
+@click.option(
+    "--self-test",
+    "tested",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What `self-test --json` wrote: its tables.",
+)
+@click.option(
+    "--experiments",
+    "folders",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What `experiment --out` wrote, or a folder of such folders: their figures. Can be repeated.",
+)
+@click.option(
+    "--bench",
+    "timed",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What `bench --json` wrote: its table and plots. Can be repeated.",
+)
 @click.option("--accuracy", is_flag=True, help="Measure the table of worst errors anew.")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".", show_default=True,
-              help="The checkout whose pages are written.")  # fmt: skip
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    show_default=True,
+    help="The checkout whose pages are written.",
+)
 def pages_command(
     report: Path | None,
     tested: Path | None,

@@ -277,8 +277,15 @@ def never_goes_down(a: Ascent, f: Quadratic, x: Tensor) -> Iterator[Residual]:
     scale = sum((s * abs(d) for s, d in zip(sizes, move, strict=True)), Fraction(0)) / alpha
     slack = (len(move) + 4) * Fraction(torch.finfo(x.dtype).eps) * scale
     loss = f.value(before) + gain - f.value(after)
-    yield Residual(max(float(loss), 0.0), float(slack), Kind.EXACT, "f(x) + (1/a - L/2) |x+ - x|^2 - f(x+)",
-                   float(loss), 0.0, source="rational arithmetic")  # fmt: skip
+    yield Residual(
+        max(float(loss), 0.0),
+        float(slack),
+        Kind.EXACT,
+        "f(x) + (1/a - L/2) |x+ - x|^2 - f(x+)",
+        float(loss),
+        0.0,
+        source="rational arithmetic",
+    )
 
 
 def _slopes(a: Ascent, dtype: torch.dtype) -> st.SearchStrategy[tuple[tuple[float, ...], Tensor, float]]:
@@ -347,16 +354,20 @@ def reaches_the_constrained_maximiser(a: Ascent, f: Quadratic, x: Tensor, steps:
     ),
     mutants={
         "the gradient is averaged over the batch": lambda a: replace(
-            a, ascend=lambda f, x, step_size, steps: a.ascend(lambda y: f(y).mean().expand(y.shape[:-1]) / y.shape[0]
-                                                              if y.ndim > 1 else f(y), x, step_size, steps),
+            a,
+            ascend=lambda f, x, step_size, steps: a.ascend(
+                lambda y: f(y).mean().expand(y.shape[:-1]) / y.shape[0] if y.ndim > 1 else f(y), x, step_size, steps
+            ),
         ),
         "all rows follow the first": lambda a: replace(
-            a, ascend=lambda f, x, step_size, steps: a.ascend(f, x[:1] if x.ndim > 1 else x, step_size, steps).expand(
-                x.shape),
+            a,
+            ascend=lambda f, x, step_size, steps: a.ascend(f, x[:1] if x.ndim > 1 else x, step_size, steps).expand(
+                x.shape
+            ),
         ),
     },
     examples=40,
-)  # fmt: skip
+)
 def rows_climb_by_themselves(a: Ascent, f: Quadratic, x: Tensor) -> Iterator[Residual]:
     r"""Every row of a batch climbs by itself: $x^+_b = P(x_b + \alpha\nabla f(x_b))$.
 

@@ -21,8 +21,11 @@ def _kl_terms(a: Tensor, b: Tensor, gap: Tensor) -> Tensor:
     far = b * 2.0**-20 >= a
     safe = torch.where(far, 1.0, a)
     near = a * log_excess(torch.where(far, 0.0, gap) / safe, torch.where(far, 1.0, b) / safe)
-    return torch.where(far, gap + torch.xlogy(a, torch.where(far & (a > 0), a, 1.0))
-                       - torch.xlogy(a, torch.where(far & (b > 0), b, 1.0)), near)  # fmt: skip
+    return torch.where(
+        far,
+        gap + torch.xlogy(a, torch.where(far & (a > 0), a, 1.0)) - torch.xlogy(a, torch.where(far & (b > 0), b, 1.0)),
+        near,
+    )
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:

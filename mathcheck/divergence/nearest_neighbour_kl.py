@@ -169,8 +169,15 @@ def _clouds(f: Estimator, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor,
         return x, y * scale, k
 
     sizes = st.integers(4, 9)
-    return st.builds(of, sizes, sizes, st.integers(1, 3), st.integers(1, 3), st.sampled_from([1.0, 0.1, 5.0]),
-                     strategies.generators())  # fmt: skip
+    return st.builds(
+        of,
+        sizes,
+        sizes,
+        st.integers(1, 3),
+        st.integers(1, 3),
+        st.sampled_from([1.0, 0.1, 5.0]),
+        strategies.generators(),
+    )
 
 
 def _constant(x: Tensor, y: Tensor) -> float:
@@ -195,13 +202,13 @@ def _self_counted(x: Tensor, y: Tensor, k: int, period: float = math.inf) -> Ten
     mutants={
         "a point counts as its own neighbour": lambda f: lambda x, y, k: _self_counted(x, y, k),
         "m/n stands for m/(n - 1)": lambda f: lambda x, y, k: f(x, y, k) + math.log((len(x) - 1) / len(x)),
-        "the dimension is forgotten": lambda f: lambda x, y, k: (
-            _constant(x, y) + (f(x, y, k) - _constant(x, y)) / x.shape[1]
+        "the dimension is forgotten": lambda f: (
+            lambda x, y, k: _constant(x, y) + (f(x, y, k) - _constant(x, y)) / x.shape[1]
         ),
         "the samples are swapped": lambda f: lambda x, y, k: f(y, x, k),
     },
     examples=40,
-)  # fmt: skip
+)
 def estimate_is_that_of_all_distances(f: Estimator, x: Tensor, y: Tensor, k: int) -> Iterator[Residual]:
     r"""The tree finds the neighbours that a comparison of all distances finds.
 
@@ -238,7 +245,9 @@ def scale_and_place_do_not_matter(f: Estimator, x: Tensor, y: Tensor, k: int) ->
 
 
 @claim(
-    given=lambda f, dtype: st.tuples(st.sampled_from([(12, 12), (8, 20), (16, 6)]), st.integers(1, 3), strategies.generators()),
+    given=lambda f, dtype: st.tuples(
+        st.sampled_from([(12, 12), (8, 20), (16, 6)]), st.integers(1, 3), strategies.generators()
+    ),
     reference=lambda x, y, k: nearest_neighbour_kl(x, y, k, period=1.0),
     mutants={
         "m/(n - 1) is turned over": lambda f: lambda x, y, k: f(x, y, k) - 2 * _constant(x, y),
@@ -246,7 +255,7 @@ def scale_and_place_do_not_matter(f: Estimator, x: Tensor, y: Tensor, k: int) ->
         "a point counts as its own neighbour": lambda f: lambda x, y, k: _self_counted(x, y, k, 1.0),
     },
     examples=3,
-)  # fmt: skip
+)
 def null_mean_is_exact_on_the_circle(
     f: Estimator, sizes: tuple[int, int], k: int, generator: torch.Generator
 ) -> Iterator[Residual]:

@@ -61,8 +61,10 @@ def _integral(mean_p: Any, std_p: Any, mean_q: Any, std_q: Any) -> Any:
     bound = sum(wide / s * arb.exp((centre - m) ** 2 / (2 * s * s)) for m, s in ((mean_p, std_p), (mean_q, std_q)))
 
     def g(z: Any) -> Any:
-        roots = [arb.exp(z * z / 4 - (z * wide + centre - m) ** 2 / (4 * s * s)) / arb.sqrt(s)
-                 for m, s in ((mean_p, std_p), (mean_q, std_q))]  # fmt: skip
+        roots = [
+            arb.exp(z * z / 4 - (z * wide + centre - m) ** 2 / (4 * s * s)) / arb.sqrt(s)
+            for m, s in ((mean_p, std_p), (mean_q, std_q))
+        ]
         return (roots[0] - roots[1]) ** 2 * wide
 
     return arb.normal_expectation(g, (bound, 0))
@@ -93,11 +95,14 @@ def _root_of_the_ratio(f: Hellinger) -> Hellinger:
         "variances are taken for standard deviations": lambda f: lambda a, s, b, r: f(a, s.sqrt(), b, r.sqrt()),
         "the root of the ratio of spreads is forgotten": _root_of_the_ratio,
         "the means are ignored": lambda f: lambda a, s, b, r: f(a, s, a, r),
-        "the formula is taken as it stands (it cancels)": lambda f: lambda a, s, b, r: 2 - 2 * torch.sqrt(
-            2 * s * r / (s * s + r * r)) * torch.exp(-((a - b) ** 2) / (4 * (s * s + r * r))),
+        "the formula is taken as it stands (it cancels)": lambda f: (
+            lambda a, s, b, r: (
+                2 - 2 * torch.sqrt(2 * s * r / (s * s + r * r)) * torch.exp(-((a - b) ** 2) / (4 * (s * s + r * r)))
+            )
+        ),
     },
     examples=12,
-)  # fmt: skip
+)
 def equals_the_certified_integral(f: Hellinger, a: Tensor, s: Tensor, b: Tensor, r: Tensor) -> Iterator[Residual]:
     r"""The closed form is the integral over the whole line.
 

@@ -217,10 +217,13 @@ def transport_cost(x: list[Fraction], y: list[Fraction]) -> Fraction:
         "their means are compared": lambda f: lambda x, y: f(x.mean(-1, keepdim=True), y.mean(-1, keepdim=True)),
         "the differences are squared": lambda f: lambda x, y: f(x, y).square(),
         "it is summed, not averaged": lambda f: lambda x, y: f(x, y) * x.shape[-1],
-        "only as many points are compared as both have": lambda f: lambda x, y: (
-            lambda k: f(x.sort(-1).values[..., :k], y.sort(-1).values[..., :k]))(min(x.shape[-1], y.shape[-1])),
+        "only as many points are compared as both have": lambda f: (
+            lambda x, y: (lambda k: f(x.sort(-1).values[..., :k], y.sort(-1).values[..., :k]))(
+                min(x.shape[-1], y.shape[-1])
+            )
+        ),
     },
-)  # fmt: skip
+)
 def samples_are_as_far_as_the_cheapest_transport(f: Distance, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The distance of two samples is the cost of the cheapest transport.
 
@@ -255,13 +258,14 @@ def _laws(f: Any, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor,
     ),
     reference=wasserstein,
     mutants={
-        "the masses are compared, not the distribution functions": lambda f: lambda x, p, q: (
-            (p - q)[..., :-1].abs() * x.diff(dim=-1)).sum(-1),
+        "the masses are compared, not the distribution functions": lambda f: (
+            lambda x, p, q: ((p - q)[..., :-1].abs() * x.diff(dim=-1)).sum(-1)
+        ),
         "the spacing of the places is ignored": lambda f: lambda x, p, q: (p - q).cumsum(-1).abs().sum(-1),
         "it is halved": lambda f: lambda x, p, q: f(x, p, q) / 2,
         "it is the distance of the means": lambda f: lambda x, p, q: (x * (p - q)).sum(-1).abs(),
     },
-)  # fmt: skip
+)
 def every_lipschitz_function_is_a_bound(
     f: Weighted, places: Tensor, p: Tensor, q: Tensor, slopes: list[int]
 ) -> Iterator[Residual]:
@@ -315,15 +319,18 @@ def penalised_optimum_is_the_maximum(f: Distance, d: Tensor, weight: Tensor, slo
 
 
 @claim(
-    given=lambda f, dtype: st.lists(st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, 0.6, 0.8, -3.0]), min_size=2, max_size=2).map(
-        lambda v: (torch.tensor(v, dtype=dtype),)),
+    given=lambda f, dtype: st.lists(
+        st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, 0.6, 0.8, -3.0]), min_size=2, max_size=2
+    ).map(lambda v: (torch.tensor(v, dtype=dtype),)),
     reference=lipschitz_penalty,
     mutants={
-        "slopes below 1 pay as well (two-sided)": lambda f: lambda g: (torch.linalg.vector_norm(g, dim=-1) - 1).square(),
+        "slopes below 1 pay as well (two-sided)": lambda f: (
+            lambda g: (torch.linalg.vector_norm(g, dim=-1) - 1).square()
+        ),
         "the squared norm is compared with 1": lambda f: lambda g: (g.square().sum(-1) - 1).clamp(min=0).square(),
         "it is not squared": lambda f: lambda g: f(g).sqrt(),
     },
-)  # fmt: skip
+)
 def penalty_is_one_sided(f: Penalty, gradient: Tensor) -> Iterator[Residual]:
     r"""Only gradients longer than 1 are penalised: $(\lVert\nabla h\rVert - 1)_+^2$.
 

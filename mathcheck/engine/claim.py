@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import sys
 import time
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -87,8 +88,10 @@ class Claim:
 
     @property
     def module(self) -> str:
-        """Import path of the module that states the claim, without the package's name."""
-        return (self.parent or self).check.__module__.removeprefix("mathcheck.")
+        """Import path of the theorem or role that states the claim, without the package's name."""
+        package, *path = (self.parent or self).check.__module__.split(".")
+        # A theorem that has grown is a folder: where its parts stand is its own affair.
+        return ".".join(path[:2]) if package == "mathcheck" else ".".join([package, *path])
 
     @property
     def name(self) -> str:
@@ -148,8 +151,14 @@ class Claim:
             if arity == 0:
                 body.__name__, body.__doc__, body.__module__ = function.__name__, function.__doc__, function.__module__
             quantifier = None if arity <= 1 else (given or self.given)
-            step = dataclasses.replace(self, check=body, given=quantifier, mutants=mutants or {}, parent=self,
-                                       examples=examples or self.examples)  # fmt: skip
+            step = dataclasses.replace(
+                self,
+                check=body,
+                given=quantifier,
+                mutants=mutants or {},
+                parent=self,
+                examples=examples or self.examples,
+            )
             return _insist(verify(step))
 
         return decorate if check is None else decorate(check)
@@ -168,10 +177,18 @@ class Claim:
             bare = dataclasses.replace(self, mutants={}, repairs={})
             evidence = verify(bare, self.mutants[mutant](self.reference), settings=settings)
         ok = evidence.status is Status.REFUTED
-        return _insist(_record(dataclasses.replace(
-            evidence, claim=f"{self.name}:refutes", title=f"refuted when {mutant}", subject=f"when {mutant}",
-            status=Status.HOLDS if ok else Status.ERROR, reason=None if ok else f"not refuted: {evidence.reason}",
-        )))  # fmt: skip
+        return _insist(
+            _record(
+                dataclasses.replace(
+                    evidence,
+                    claim=f"{self.name}:refutes",
+                    title=f"refuted when {mutant}",
+                    subject=f"when {mutant}",
+                    status=Status.HOLDS if ok else Status.ERROR,
+                    reason=None if ok else f"not refuted: {evidence.reason}",
+                )
+            )
+        )
 
 
 def claim(
@@ -188,8 +205,13 @@ def claim(
 
 
 def laws(kind: type) -> list[Claim]:
-    """The laws of a kind: the claims without a reference of their own in the module that defines the record `kind`."""
-    return [c for c in vars(sys.modules[kind.__module__]).values() if isinstance(c, Claim) and c.reference is None]
+    """The laws of a kind, in order: the claims without a reference of their own that stand beside the record `kind`.
+
+    They stand in the module that defines the record, or, if that is called `record`, in its neighbour `laws`.
+    """
+    package, _, module = kind.__module__.rpartition(".")
+    home = importlib.import_module(f"{package}.laws") if module == "record" else sys.modules[kind.__module__]
+    return [claim for claim in vars(home).values() if isinstance(claim, Claim) and claim.reference is None]
 
 
 _ledger: ContextVar[list[Evidence] | None] = ContextVar("mathcheck_ledger", default=None)
@@ -279,17 +301,33 @@ def verify(
     elif status is Status.REFUTED and claim.parent is None:
         diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
     names = list(inspect.signature(claim.check).parameters)[1:]
-    return _record(Evidence(
-        claim=claim.name, title=claim.title, statement=claim.statement, status=status,
-        subject=name or getattr(subject, "name", None) or _name(subject),
-        kinds=tuple(sorted(outcome.kinds, key=lambda kind: kind.strength)), worst=outcome.worst,
-        compared=outcome.compared, examples=outcome.examples, mutants=mutants, diagnosis=diagnosis,
-        counterexample=None if outcome.inputs is None
-        else Counterexample.of(names, outcome.inputs, outcome.failure, outcome.torch_seed),
-        reason=outcome.reason, proof=claim.proof, origin=origin, alpha=outcome.alpha, detectable=outcome.detectable,
-        seconds=time.perf_counter() - start, dtype=str(dtype).removeprefix("torch."), device=str(device),
-        seed=settings.seed,
-    ))  # fmt: skip
+    return _record(
+        Evidence(
+            claim=claim.name,
+            title=claim.title,
+            statement=claim.statement,
+            status=status,
+            subject=name or getattr(subject, "name", None) or _name(subject),
+            kinds=tuple(sorted(outcome.kinds, key=lambda kind: kind.strength)),
+            worst=outcome.worst,
+            compared=outcome.compared,
+            examples=outcome.examples,
+            mutants=mutants,
+            diagnosis=diagnosis,
+            counterexample=None
+            if outcome.inputs is None
+            else Counterexample.of(names, outcome.inputs, outcome.failure, outcome.torch_seed),
+            reason=outcome.reason,
+            proof=claim.proof,
+            origin=origin,
+            alpha=outcome.alpha,
+            detectable=outcome.detectable,
+            seconds=time.perf_counter() - start,
+            dtype=str(dtype).removeprefix("torch."),
+            device=str(device),
+            seed=settings.seed,
+        )
+    )
 
 
 def _name(subject: Any) -> str:
@@ -320,75 +358,3 @@ def _fate(mutate: Mutant, subject: Any, run: Callable[[Any], Outcome]) -> str:
         return "not applicable"
     fates = {Status.HOLDS: "survived", Status.REFUTED: "refuted", Status.SKIPPED: "not applicable"}
     return fates.get(run(mutant).status, "crashed")
-
-
-class Options(TypedDict, total=False):
-    """The keywords of `check` that every `check_<kind>` passes on."""
-
-    expected_failures: Mapping[str, str] | None
-    settings: Settings | None
-    dtype: torch.dtype | None
-    device: torch.device | str
-    name: str | None
-
-
-def check(
-    subject: Any,
-    claims: Sequence[Claim] | None = None,
-    *,
-    expected_failures: Mapping[str, str] | None = None,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str = "cpu",
-    settings: Settings | None = None,
-    name: str | None = None,
-) -> list[Evidence]:
-    """Checks every claim on a subject; returns the evidence if exactly the expected failures fail.
-
-    Args:
-        subject: the implementation under test, e.g. a `Bijection`.
-        claims: default the laws of the subject's kind.
-        expected_failures: name of a claim (or its last part) -> why it is known to fail. An unexpected pass fails too.
-        dtype, device, settings, name: as in `verify`.
-
-    Raises:
-        Refuted: if a claim fails that was not expected to, or an expected failure passes, or nothing was compared.
-        ValueError: if an expected failure names no claim.
-    """
-    claims = laws(type(subject)) if claims is None else list(claims)
-    expected = dict(expected_failures or {})
-    for key in expected:
-        if not any(_named(claim, key) for claim in claims):
-            raise ValueError(f"expected_failures names {key!r}, expected one of {[c.name for c in claims]}")
-    found = [verify(c, subject, dtype=dtype, device=device, settings=settings, name=name) for c in claims]
-    failed, problems = [], []
-    for claim, evidence in zip(claims, found, strict=True):
-        reason = next((why for key, why in expected.items() if _named(claim, key)), None)
-        fails = evidence.status not in (Status.HOLDS, Status.SKIPPED)
-        if fails and reason is None:
-            failed.append(evidence)
-        elif not fails and reason is not None:
-            problems.append(f"UNEXPECTED PASS  {claim.title}\n  it was expected to fail because {reason}")
-    if all(evidence.status is Status.SKIPPED for evidence in found):
-        problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(e.reason or "" for e in found))
-    if failed or problems:
-        held = [e.title for e in found if e.status is Status.HOLDS]
-        held_line = f"held: {'; '.join(held)}" if held else "held: nothing"
-        raise Refuted("\n" + "\n".join([*_verdicts(failed), *problems, held_line]), found)
-    return found
-
-
-def _verdicts(failed: Sequence[Evidence]) -> Iterator[str]:
-    """One verdict in full, the others in short, and those that the same slip explains in a line."""
-    if not failed:
-        return
-    first = next((evidence for evidence in failed if evidence.diagnosis), failed[0])
-    yield first.verdict()
-    others = [evidence for evidence in failed if evidence is not first]
-    alike = [e.title for e in others if e.diagnosis is not None and e.diagnosis == first.diagnosis]
-    if alike:
-        yield f"refuted too, with the same diagnosis: {'; '.join(alike)}"
-    yield from (e.verdict(brief=True) for e in others if e.title not in alike)
-
-
-def _named(claim: Claim, key: str) -> bool:
-    return claim.name == key or claim.name.rsplit(".", 1)[-1] == key

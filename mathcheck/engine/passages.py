@@ -9,7 +9,7 @@ from pathlib import Path
 
 def proofs_folder() -> Path:
     """The folder of the proofs: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     beside = package.parent / "proofs"
     return beside if beside.is_dir() else package / "_proofs"
 

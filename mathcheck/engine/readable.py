@@ -39,8 +39,17 @@ _SILENT = set(_words("left right big Big bigl bigr Bigl Bigr bigg Bigg displayst
 _FONTS = set(_words("mathrm mathsf mathtt text textbf textit operatorname mathop"))
 _PLAIN = set(_words("mathbf mathit boldsymbol bm mathcal mathscr mathfrak underbrace substack"))
 _APART = _WORDS | _FONTS | _FRACTIONS
-_ACCENTS = {"hat": "\u0302", "widehat": "\u0302", "tilde": "\u0303", "widetilde": "\u0303", "bar": "\u0304",
-            "overline": "\u0304", "dot": "\u0307", "ddot": "\u0308", "vec": "\u20d7"}  # fmt: skip
+_ACCENTS = {
+    "hat": "\u0302",
+    "widehat": "\u0302",
+    "tilde": "\u0303",
+    "widetilde": "\u0303",
+    "bar": "\u0304",
+    "overline": "\u0304",
+    "dot": "\u0307",
+    "ddot": "\u0308",
+    "vec": "\u20d7",
+}
 _ABOVE = dict(
     zip("0123456789+-=abcdefghijklmnoprstuvwxyzTβγδ*′ᵀ⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᵀᵝᵞᵟ*′ᵀᵀ", strict=True)
 )

@@ -102,8 +102,12 @@ class Ball:
 def fraction_ball(value: Fraction, source: str = "exact rational arithmetic") -> Ball:
     """The ball around a rational number whose radius is the rounding of the number to float64."""
     mid = float(value)
-    return Ball(mid, math.nextafter(abs(float(Fraction(mid) - value)), math.inf) if Fraction(mid) != value else 0.0,
-                kind=Kind.EXACT, source=source)  # fmt: skip
+    return Ball(
+        mid,
+        math.nextafter(abs(float(Fraction(mid) - value)), math.inf) if Fraction(mid) != value else 0.0,
+        kind=Kind.EXACT,
+        source=source,
+    )
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ def _eps(*values: object) -> tuple[float, float, float]:
 
 
 def _shape_residual(what: str, actual: Tensor, expected: torch.Size, kind: Kind) -> Residual:
-    return Residual(math.inf, 0.0, kind, f"the shape of {what or 'the result'}",
-                    str(tuple(actual.shape)), str(tuple(expected)))  # fmt: skip
+    return Residual(
+        math.inf, 0.0, kind, f"the shape of {what or 'the result'}", str(tuple(actual.shape)), str(tuple(expected))
+    )
 
 
 def _worst(error: Tensor, bound: Tensor, actual: Tensor, expected: Ball, what: str) -> Residual:
@@ -252,14 +257,16 @@ def exactly(actual: object, expected: object, *, kind: Kind | None = None, what:
         if actual.shape != expected.shape:
             return _shape_residual(what, actual, expected.shape, kind)
         if actual.dtype != expected.dtype:
-            return Residual(math.inf, 0.0, kind, f"the dtype of {what or 'the result'}",
-                            str(actual.dtype), str(expected.dtype))  # fmt: skip
+            return Residual(
+                math.inf, 0.0, kind, f"the dtype of {what or 'the result'}", str(actual.dtype), str(expected.dtype)
+            )
         left, right = actual.detach().cpu(), expected.detach().cpu()
         differs = (left != right) & ~((left != left) & (right != right))
         if not bool(differs.any()):
             return Residual(0.0, 0.0, kind, what)
         first = int(differs.flatten().to(torch.uint8).argmax())
-        return Residual(float(differs.sum()), 0.0, kind, what, float(left.flatten()[first]),
-                        float(right.flatten()[first]))  # fmt: skip
+        return Residual(
+            float(differs.sum()), 0.0, kind, what, float(left.flatten()[first]), float(right.flatten()[first])
+        )
     same = bool(actual == expected)
     return Residual(0.0 if same else 1.0, 0.0, kind, what, str(actual), str(expected))

@@ -56,9 +56,13 @@ class Interval:
         rounded = (float(torch.tensor(x, dtype=dtype)) for x in lattice)
         special = [x for x in rounded if self.lower < x < self.upper and low <= x <= high]
         floats = st.floats(
-            min_value=_inside(low, dtype, up=True), max_value=_inside(high, dtype, up=False), width=width(dtype),
-            exclude_min=low == self.lower, exclude_max=high == self.upper, allow_subnormal=False,
-        )  # fmt: skip
+            min_value=_inside(low, dtype, up=True),
+            max_value=_inside(high, dtype, up=False),
+            width=width(dtype),
+            exclude_min=low == self.lower,
+            exclude_max=high == self.upper,
+            allow_subnormal=False,
+        )
         return st.one_of(st.sampled_from(special), floats)
 
 

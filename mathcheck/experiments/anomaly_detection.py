@@ -84,8 +84,13 @@ def _rate(lab: Lab, name: str, count: tuple[int, int], what: str, flagged: int) 
     low, high = found.proportion_ci(0.95, method="exact")
     share = flagged / 10_000
     noted = Noted(share, (share * (1 - share) / 10_000) ** 0.5, THEIRS)
-    lab.figure(name, found.statistic, f"{what}: {count[0]} of {count[1]}", interval=(float(low), float(high)),
-               notes=noted if lab.setting.data else None)  # fmt: skip
+    lab.figure(
+        name,
+        found.statistic,
+        f"{what}: {count[0]} of {count[1]}",
+        interval=(float(low), float(high)),
+        notes=noted if lab.setting.data else None,
+    )
 
 
 def _figures(lab: Lab, images: Images, model: Autoencoder, results: list[Rates]) -> None:
@@ -97,13 +102,27 @@ def _figures(lab: Lab, images: Images, model: Autoencoder, results: list[Rates])
 
     with torch.no_grad():
         errors = model.score(images.train.to(lab.device))
-    lab.figure("training error", float(errors.mean()), "mean squared error of a pixel of the training images",
-               error=float(errors.std()) / len(errors) ** 0.5,
-               notes=noted(0.010582, "theirs is that of the last batch"))  # fmt: skip
-    lab.figure("threshold", first.threshold, "mean + 3 standard deviations of the validation scores",
-               error=first.threshold_error, notes=noted(0.0321, THEIRS))  # fmt: skip
-    lab.figure("threshold of the sum", first.threshold * pixels, "the same for errors that are summed over the pixels",
-               error=first.threshold_error * pixels, notes=noted(22.62565851211548, THEIRS))  # fmt: skip
+    lab.figure(
+        "training error",
+        float(errors.mean()),
+        "mean squared error of a pixel of the training images",
+        error=float(errors.std()) / len(errors) ** 0.5,
+        notes=noted(0.010582, "theirs is that of the last batch"),
+    )
+    lab.figure(
+        "threshold",
+        first.threshold,
+        "mean + 3 standard deviations of the validation scores",
+        error=first.threshold_error,
+        notes=noted(0.0321, THEIRS),
+    )
+    lab.figure(
+        "threshold of the sum",
+        first.threshold * pixels,
+        "the same for errors that are summed over the pixels",
+        error=first.threshold_error * pixels,
+        notes=noted(22.62565851211548, THEIRS),
+    )
     alarms, misses = first.counts
     bound = float(cantelli_bound(Fraction(DEVIATIONS)))
     flagged = f"share of digits flagged (0.135 % of a normal distribution, at most {bound:.0%} of any)"
@@ -127,10 +146,18 @@ def _trainings(lab: Lab, name: str, what: str, counts: list[tuple[int, int]], fl
         return math.sqrt(deviation**2 / trainings + mean * (1 - mean) / total)
 
     theirs = Noted(sum(flagged) / 20_000, error(2, 20_000), f"the mean of their two nets; {THEIRS}")
-    lab.figure(f"{name} error, mean of trainings", mean, f"mean share {what} by {len(counts)} nets, which differ in chance",
-               error=error(len(counts), images), notes=theirs if lab.setting.data else None)  # fmt: skip
-    lab.figure(f"{name} error, deviation between trainings", deviation,
-               f"standard deviation of the share {what} between {len(counts)} nets")  # fmt: skip
+    lab.figure(
+        f"{name} error, mean of trainings",
+        mean,
+        f"mean share {what} by {len(counts)} nets, which differ in chance",
+        error=error(len(counts), images),
+        notes=theirs if lab.setting.data else None,
+    )
+    lab.figure(
+        f"{name} error, deviation between trainings",
+        deviation,
+        f"standard deviation of the share {what} between {len(counts)} nets",
+    )
 
 
 def _plot_scores(lab: Lab, images: Images, found: Rates) -> None:
@@ -147,8 +174,12 @@ def _plot_scores(lab: Lab, images: Images, found: Rates) -> None:
                 scores.tolist(), bins, weights=weights, histtype="stepfilled", alpha=0.5, color=color, label=label
             )
         axes.axvline(found.threshold, color="k", lw=1, label=f"mean + 3 sd of validation: {found.threshold:.3g}")
-        axes.set(xscale="log", xlabel="mean squared error of a pixel", ylabel="share of the images",
-                 title="What an autoencoder of digits makes of digits, and of something else")  # fmt: skip
+        axes.set(
+            xscale="log",
+            xlabel="mean squared error of a pixel",
+            ylabel="share of the images",
+            title="What an autoencoder of digits makes of digits, and of something else",
+        )
         axes.legend(loc="upper left")
         axes.set_ylim(0, axes.get_ylim()[1] * 1.3)
 
@@ -194,8 +225,12 @@ def run(lab: Lab) -> None:
                 steps = [ROUND * (k + 1) for k in range(len(history))]
                 label = name if history is histories[0] else None
                 axes.plot(steps, [found[name] for found in history], color, lw=1, alpha=0.7, label=label)
-        axes.set(ylim=(0, None), xlabel=f"updates with {BATCH} images each", ylabel="mean squared error of a pixel",
-                 title="The autoencoder's error while it learns")  # fmt: skip
+        axes.set(
+            ylim=(0, None),
+            xlabel=f"updates with {BATCH} images each",
+            ylabel="mean squared error of a pixel",
+            title="The autoencoder's error while it learns",
+        )
         axes.legend()
     _plot_scores(lab, images, results[0])
     _plot_images(lab, images, models[0], results[0])

@@ -83,8 +83,15 @@ def _walk(lab: Lab, known: Mapping[str, float]) -> Tensor:
     chains, burn_in, draws = lab.pick((100, 500, 500), (50, 100, 200), (10, 2, 4))
     for label, (step_size, steps) in WALKS.items():
         start = torch.zeros(chains, 2, dtype=torch.float64)
-        chain = hmc_chain(POSTERIOR.log_joint, start, lab.generator("HMC", label), step_size, steps,
-                          draws=burn_in + draws, score=POSTERIOR.score)  # fmt: skip
+        chain = hmc_chain(
+            POSTERIOR.log_joint,
+            start,
+            lab.generator("HMC", label),
+            step_size,
+            steps,
+            draws=burn_in + draws,
+            score=POSTERIOR.score,
+        )
         _judge_walk(lab, label, chain, burn_in, known)
         lab.tell("HMC", len(lab.figures), len(lab.figures), "")
         if not label:
@@ -95,23 +102,34 @@ def _walk(lab: Lab, known: Mapping[str, float]) -> Tensor:
 def _judge_walk(lab: Lab, label: str, chain: Chain, burn_in: int, known: Mapping[str, float]) -> None:
     states = chain.states[burn_in:]
     rates = chain.acceptance_rate
-    lab.figure(f"HMC{label}, acceptance", float(rates.mean()), "share of trajectories accepted",
-               error=float(rates.std()) / math.sqrt(len(rates)))  # fmt: skip
+    lab.figure(
+        f"HMC{label}, acceptance",
+        float(rates.mean()),
+        "share of trajectories accepted",
+        error=float(rates.std()) / math.sqrt(len(rates)),
+    )
     moved = (chain.states[burn_in - 1 : -1] != states).any(-1)
     for name, function in MEANS.items():
         values = function(states)
         means = values.mean(0)
-        lab.figure(f"HMC{label}, {name}", float(means.mean()),
-                   f"mean over {len(means)} chains; {known[name]:.6g} by quadrature",
-                   error=float(means.std()) / math.sqrt(len(means)))  # fmt: skip
+        lab.figure(
+            f"HMC{label}, {name}",
+            float(means.mean()),
+            f"mean over {len(means)} chains; {known[name]:.6g} by quadrature",
+            error=float(means.std()) / math.sqrt(len(means)),
+        )
     values, count = (states[..., 0] * moved).sum(0), moved.sum(0)
     if not bool(count.any()):
         return
     # A ratio of two sums over chains: its error is that of the linearised ratio.
     ratio = float(values.sum() / count.sum())
     spread = (values - ratio * count).std() / count.double().mean() / math.sqrt(len(values))
-    lab.figure(f"HMC{label}, E theta1 if rejections are not recorded", ratio,
-               "mean of the accepted states alone, as in the notes: another distribution", error=float(spread))  # fmt: skip
+    lab.figure(
+        f"HMC{label}, E theta1 if rejections are not recorded",
+        ratio,
+        "mean of the accepted states alone, as in the notes: another distribution",
+        error=float(spread),
+    )
 
 
 def _judge_fits(lab: Lab, flows: Mapping[str, Flow], known: Mapping[str, float]) -> dict[str, Tensor]:
@@ -121,25 +139,40 @@ def _judge_fits(lab: Lab, flows: Mapping[str, Flow], known: Mapping[str, float])
     middle, spread = float(null.mean()), float(null.std())
     what = f"kNN KL of two exact samples of {n:,}"
     lab.figure("kNN KL, null mean", middle, f"mean {what}, where the truth is 0", error=spread / math.sqrt(repetitions))
-    lab.figure("kNN KL, null spread", spread, f"standard deviation of the {what}",
-               error=spread / math.sqrt(2 * (repetitions - 1)))  # fmt: skip
+    lab.figure(
+        "kNN KL, null spread",
+        spread,
+        f"standard deviation of the {what}",
+        error=spread / math.sqrt(2 * (repetitions - 1)),
+    )
     as_much = int((null >= NOTES_KL).sum())
-    lab.figure("kNN KL, null at least 0.0192", as_much / repetitions,
-               "share of pairs of exact samples that differ as much as the notes' best fit from their chain",
-               interval=tuple(binomtest(as_much, repetitions).proportion_ci()))  # fmt: skip
+    lab.figure(
+        "kNN KL, null at least 0.0192",
+        as_much / repetitions,
+        "share of pairs of exact samples that differ as much as the notes' best fit from their chain",
+        interval=tuple(binomtest(as_much, repetitions).proportion_ci()),
+    )
     exact, drawn = POSTERIOR.sample(n, lab.generator("exact")), {}
     for name, flow in flows.items():
-        noise = torch.randn(lab.pick(1_000_000, 200_000, 1000), 2, generator=lab.generator("fit", name),
-                            dtype=torch.float64).to(lab.device)  # fmt: skip
+        noise = torch.randn(
+            lab.pick(1_000_000, 200_000, 1000), 2, generator=lab.generator("fit", name), dtype=torch.float64
+        ).to(lab.device)
         with torch.no_grad():
             values = torch.cat([flow.elbo(rows, POSTERIOR.log_joint) for rows in torch.split(noise, 50_000)])
             drawn[name] = flow(noise[:n])[0].cpu()
-        lab.figure(f"KL, {name}", known["log-evidence"] - float(values.mean()),
-                   "log-evidence - ELBO = KL(fit || posterior), in nats",
-                   error=float(values.std()) / math.sqrt(len(values)))  # fmt: skip
-        lab.figure(f"kNN KL, {name}", float(nearest_neighbour_kl(drawn[name], exact, NEIGHBOUR)),
-                   "KL(fit || posterior) by nearest neighbours in 2 samples; its error is the null spread",
-                   error=spread, notes=_noted(name, middle, spread))  # fmt: skip
+        lab.figure(
+            f"KL, {name}",
+            known["log-evidence"] - float(values.mean()),
+            "log-evidence - ELBO = KL(fit || posterior), in nats",
+            error=float(values.std()) / math.sqrt(len(values)),
+        )
+        lab.figure(
+            f"kNN KL, {name}",
+            float(nearest_neighbour_kl(drawn[name], exact, NEIGHBOUR)),
+            "KL(fit || posterior) by nearest neighbours in 2 samples; its error is the null spread",
+            error=spread,
+            notes=_noted(name, middle, spread),
+        )
     return drawn
 
 
@@ -177,8 +210,12 @@ def _draw(lab: Lab, evidence: float, curves: Mapping[str, list[float]], samples:
     with lab.plot("elbo") as axes:
         for name, curve in curves.items():
             axes.plot([BLOCK * (k + 1) for k in range(len(curve))], [evidence - v for v in curve], label=name)
-        axes.set(xlabel=f"steps (mean of {BLOCK})", ylabel="log-evidence - ELBO", yscale="log",
-                 title="The divergence of the fits from the posterior")  # fmt: skip
+        axes.set(
+            xlabel=f"steps (mean of {BLOCK})",
+            ylabel="log-evidence - ELBO",
+            yscale="log",
+            title="The divergence of the fits from the posterior",
+        )
         axes.legend()
 
 

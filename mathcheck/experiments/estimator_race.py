@@ -88,8 +88,10 @@ def _value(theta: list[float]) -> float:
 def _variances(theta: list[float]) -> dict[str, list[float]]:
     with arb.precision(256):
         point = [arb.exact(float(value)) for value in theta]
-        return {"score function": [float(v) for v in sine_objective.score_variances(point)],
-                "sample path": [float(v) for v in sine_objective.pathwise_variances(point)]}  # fmt: skip
+        return {
+            "score function": [float(v) for v in sine_objective.score_variances(point)],
+            "sample path": [float(v) for v in sine_objective.pathwise_variances(point)],
+        }
 
 
 def run(lab: Lab) -> None:
@@ -105,8 +107,11 @@ def run(lab: Lab) -> None:
     for where in ("local minimum", "global minimum"):
         for estimator, variances in _variances(points[where]).items():
             for parameter, variance in zip(("mu", "log sigma"), variances, strict=True):
-                lab.figure(f"variance in {parameter}, {estimator}, {where}", variance,
-                           f"exact variance of one draw of the {estimator}'s estimate")  # fmt: skip
+                lab.figure(
+                    f"variance in {parameter}, {estimator}, {where}",
+                    variance,
+                    f"exact variance of one draw of the {estimator}'s estimate",
+                )
 
     steps, paths = lab.pick(10_000, 4000, 300), {}
     for estimator, estimate in (("score function", SCORE_FUNCTION), ("sample path", SAMPLE_PATH)):
@@ -117,10 +122,13 @@ def run(lab: Lab) -> None:
         blocks = tail[: len(tail) // 10 * 10].reshape(10, -1, 2).mean(1)
         for i, parameter in enumerate(("mu", "sigma")):
             spread = float(tail[:, i].std())
-            lab.figure(f"{estimator}, {parameter}", float(tail[:, i].mean()),
-                       f"mean {parameter} over the last half of {steps:,} steps",
-                       error=float(blocks[:, i].std()) / 10**0.5,
-                       notes=Noted(NOTES[estimator][i], spread, "a noisy point near the minimum that is only local"))  # fmt: skip
+            lab.figure(
+                f"{estimator}, {parameter}",
+                float(tail[:, i].mean()),
+                f"mean {parameter} over the last half of {steps:,} steps",
+                error=float(blocks[:, i].std()) / 10**0.5,
+                notes=Noted(NOTES[estimator][i], spread, "a noisy point near the minimum that is only local"),
+            )
 
     with lab.plot("paths", columns=2, width=11) as (wide, near):
         across, up = torch.linspace(-0.2, 2.2, 121).tolist(), torch.linspace(0.3, 2.6, 121).tolist()

@@ -99,10 +99,20 @@ def run(lab: Lab) -> None:
         optimum = penalised_optimum(size, torch.full_like(size, weight))
         reached, gaps = train(lab, f"Wasserstein, {name}", wasserstein(weight), theta, repeats)
         for i in shown:
-            _figure(lab, f"penalised, {name}, theta = {float(places[i]):g}", reached[i],
-                    f"what the penalised critic reaches where W1 = {float(size[i]):g}", float(optimum[i]))  # fmt: skip
-        _figure(lab, f"gap, {name}, theta = 1", gaps[-1], "mean of the critic over P less that over Q, without the penalty",
-                1 + 1 / (2 * weight))  # fmt: skip
+            _figure(
+                lab,
+                f"penalised, {name}, theta = {float(places[i]):g}",
+                reached[i],
+                f"what the penalised critic reaches where W1 = {float(size[i]):g}",
+                float(optimum[i]),
+            )
+        _figure(
+            lab,
+            f"gap, {name}, theta = 1",
+            gaps[-1],
+            "mean of the critic over P less that over Q, without the penalty",
+            1 + 1 / (2 * weight),
+        )
         worst = (reached.mean(1) - optimum).abs().max()
         lab.figure(
             f"largest distance, {name}", float(worst), "of the mean over critics to d + d^2/(4 lambda), over theta"
@@ -117,10 +127,22 @@ def run(lab: Lab) -> None:
         fine = torch.linspace(-1, 1, 201)
         right.plot(fine, fine.abs(), "k", lw=1, label="exact W1")
         for (weight, reached), colour in zip(penalised.items(), ("C1", "C0"), strict=True):
-            right.plot(fine, penalised_optimum(fine.abs(), torch.full_like(fine, weight)), colour + "--", lw=1,
-                       label=rf"penalised optimum, $\lambda$ = {weight:g}")  # fmt: skip
-            right.errorbar(places, reached.mean(1), reached.std(1), fmt=colour + "o", ms=4, capsize=2,
-                           label=rf"critics, $\lambda$ = {weight:g}")  # fmt: skip
+            right.plot(
+                fine,
+                penalised_optimum(fine.abs(), torch.full_like(fine, weight)),
+                colour + "--",
+                lw=1,
+                label=rf"penalised optimum, $\lambda$ = {weight:g}",
+            )
+            right.errorbar(
+                places,
+                reached.mean(1),
+                reached.std(1),
+                fmt=colour + "o",
+                ms=4,
+                capsize=2,
+                label=rf"critics, $\lambda$ = {weight:g}",
+            )
         right.set(ylabel="Wasserstein distance", title=r"It grows with $|\theta|$; penalised optima are above it")
         for axes in (left, right):
             axes.set(xlabel=r"$\theta$, where the second segment is")
@@ -129,5 +151,9 @@ def run(lab: Lab) -> None:
 
 def _figure(lab: Lab, name: str, values: Tensor, what: str, exact: float) -> None:
     spread = float(values.std())
-    lab.figure(name, float(values.mean()), f"{what}, mean of {len(values)} critics with spread {spread:.1g}; exact {exact:g}",
-               error=spread / math.sqrt(len(values)))  # fmt: skip
+    lab.figure(
+        name,
+        float(values.mean()),
+        f"{what}, mean of {len(values)} critics with spread {spread:.1g}; exact {exact:g}",
+        error=spread / math.sqrt(len(values)),
+    )

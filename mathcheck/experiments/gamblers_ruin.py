@@ -23,15 +23,17 @@ def run(lab: Lab) -> None:
     exact = float(hit_within(START, TARGET, HORIZON, WIN))
     lab.figure("exact", exact, "the probability, by enumeration", notes=Noted(2.388383450607e-06))
     plays = lab.pick(1_000_000, 100_000, NOTES_PLAYS)
-    weights = sample_log_weights(
-        plays, START, TARGET, HORIZON, float(WIN), PROPOSAL, lab.generator("games")
-    ).exp()  # fmt: skip
+    weights = sample_log_weights(plays, START, TARGET, HORIZON, float(WIN), PROPOSAL, lab.generator("games")).exp()
     deviation = float(weights.std())
     lab.figure("deviation", deviation, "standard deviation of one weight that stops when the game is decided")
     few = weights[:NOTES_PLAYS]
-    lab.figure("estimate as in the notes", float(few.mean()), f"mean of {NOTES_PLAYS} weights",
-               error=float(few.std()) / math.sqrt(len(few)),
-               notes=Noted(2.01061199926214e-06, 2.943e-07, "they let the wealth go below 0 and weighted all bets"))  # fmt: skip
+    lab.figure(
+        "estimate as in the notes",
+        float(few.mean()),
+        f"mean of {NOTES_PLAYS} weights",
+        error=float(few.std()) / math.sqrt(len(few)),
+        notes=Noted(2.01061199926214e-06, 2.943e-07, "they let the wealth go below 0 and weighted all bets"),
+    )
     lab.figure("estimate", float(weights.mean()), f"mean of {plays:,} weights", error=deviation / math.sqrt(plays))
 
     steps = sorted({round(10 ** (k / 20)) for k in range(40, math.floor(20 * math.log10(plays)) + 1)})

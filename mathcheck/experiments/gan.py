@@ -145,14 +145,21 @@ def _training(lab: Lab, history: list[dict[str, float]]) -> None:
     last = history[-max(2, len(history) // 10) :]
     for name in ("training", "validation"):
         values = torch.tensor([record[name] for record in last])
-        lab.figure(f"critic, {name} images", float(values.mean()),
-                   f"what the critic reaches on {name} images, mean over the last {len(last)} epochs with their spread",
-                   error=float(values.std()))  # fmt: skip
+        lab.figure(
+            f"critic, {name} images",
+            float(values.mean()),
+            f"what the critic reaches on {name} images, mean over the last {len(last)} epochs with their spread",
+            error=float(values.std()),
+        )
     with lab.plot("training") as axes:
         for name in ("training", "validation"):
             axes.plot(range(1, len(history) + 1), [record[name] for record in history], label=f"{name} images")
-        axes.set(xlabel="epoch", ylabel="mean over data - mean over samples - penalty",
-                 title="What the critic reaches", ylim=(0, None))  # fmt: skip
+        axes.set(
+            xlabel="epoch",
+            ylabel="mean over data - mean over samples - penalty",
+            title="What the critic reaches",
+            ylim=(0, None),
+        )
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
 
@@ -167,8 +174,11 @@ def _samples(lab: Lab, model: Wgan, images: Images) -> None:
     _mean(lab, "test to training image", real, "distance of a test image to the nearest training image")
     covered, _ = nearest(test, made)
     _mean(lab, "test image to sample", covered, f"distance of a test image to the nearest of {len(made)} samples")
-    lab.figure("copies", float((near < real.min()).double().mean()),
-               "share of samples that are nearer to a training image than every test image is")  # fmt: skip
+    lab.figure(
+        "copies",
+        float((near < real.min()).double().mean()),
+        "share of samples that are nearer to a training image than every test image is",
+    )
     with lab.plot("samples", columns=2, width=9, height=4.8) as (left, right):
         for axes, shown, title in ((left, made, "samples"), (right, train, f"training images, from {images.name}")):
             axes.imshow(sheet(shown[:100], 10), cmap="gray_r", vmin=0, vmax=1)
@@ -180,8 +190,11 @@ def _samples(lab: Lab, model: Wgan, images: Images) -> None:
         axes.axis("off")
     with lab.plot("neighbours") as axes:
         bins = torch.linspace(0, float(torch.cat([near, real, covered]).max()), 41).tolist()
-        for values, label in ((real, "test image to training images"), (near, "sample to training images"),
-                              (covered, "test image to samples")):  # fmt: skip
+        for values, label in (
+            (real, "test image to training images"),
+            (near, "sample to training images"),
+            (covered, "test image to samples"),
+        ):
             axes.hist(values, bins, density=True, histtype="step", label=label)
         axes.set(xlabel="distance to the nearest", ylabel="density", title="Nearest neighbours")
         axes.legend(frameon=False)
@@ -204,18 +217,27 @@ def _distances(lab: Lab, model: Wgan, train: Tensor, validation: Tensor, test: T
 
     made = draw(n, lab.generator("judged"))
     value, error = judge(lab, "critics of samples", train, test, draw, made)
-    lab.figure("new critics, samples", value, error=error,
-               what="what new critics reach between test images and samples that they were not trained on")  # fmt: skip
+    lab.figure(
+        "new critics, samples",
+        value,
+        error=error,
+        what="what new critics reach between test images and samples that they were not trained on",
+    )
     value, error = judge(lab, "critics of real images", train[:half], test, others, validation)
-    lab.figure("new critics, real images", value, error=error,
-               what="what critics of two halves of the training images reach between test and validation images")  # fmt: skip
+    lab.figure(
+        "new critics, real images",
+        value,
+        error=error,
+        what="what critics of two halves of the training images reach between test and validation images",
+    )
 
     # The same images on one side for samples and for real ones: their figures have the same bias.
     repeats = lab.pick(10, 5, 2)
     both, mean = torch.cat([validation, test]), train.mean(0)
     axes = torch.linalg.svd(train - mean, full_matrices=False)[2][:COMPONENTS]
-    found: dict[str, list[float]] = {name: [] for name in ("matching, samples", "matching, real images",
-                                                           "KL, samples", "KL, real images")}  # fmt: skip
+    found: dict[str, list[float]] = {
+        name: [] for name in ("matching, samples", "matching, real images", "KL, samples", "KL, real images")
+    }
     for number in range(repeats):
         generator = lab.generator("halves", number)
         left, right = both[torch.randperm(2 * n, generator=generator).to(both.device)].tensor_split(2)
@@ -229,8 +251,12 @@ def _distances(lab: Lab, model: Wgan, train: Tensor, validation: Tensor, test: T
     }
     for name, values in found.items():
         spread = torch.tensor(values)
-        lab.figure(name, float(spread.mean()), f"{what[name.split(',')[0]]}; mean of {repeats} with their spread",
-                   error=float(spread.std()))  # fmt: skip
+        lab.figure(
+            name,
+            float(spread.mean()),
+            f"{what[name.split(',')[0]]}; mean of {repeats} with their spread",
+            error=float(spread.std()),
+        )
 
 
 def _moved(lab: Lab, model: Wgan, train: Tensor) -> None:
@@ -251,8 +277,11 @@ def _moved(lab: Lab, model: Wgan, train: Tensor) -> None:
     with lab.plot("moved", width=10, height=4.3) as axes:
         shown = sheet(made[:4].flatten(0, 1), len(shifts))
         axes.imshow(shown, cmap="gray_r", vmin=0, vmax=1)
-        axes.set_xticks([shown.shape[1] * (i + 0.5) / len(shifts) for i in range(len(shifts))],
-                        ["baseline", *(f"z[{k}] + 5" for k in MOVED)], fontsize=8)  # fmt: skip
+        axes.set_xticks(
+            [shown.shape[1] * (i + 0.5) / len(shifts) for i in range(len(shifts))],
+            ["baseline", *(f"z[{k}] + 5" for k in MOVED)],
+            fontsize=8,
+        )
         axes.set_yticks([])
         axes.set_title("One coordinate of the noise moved, four baselines")
         axes.tick_params(length=0)
@@ -273,8 +302,12 @@ def _paths(lab: Lab, model: Wgan, train: Tensor) -> None:
     made["between the pixels"] = straight_path(model(start), model(end), alpha)
     middle = len(ALPHA) // 2
     for name, z in latent.items():
-        _mean(lab, f"|z|^2 halfway, {name}", z[:, middle].square().sum(-1).cpu(),
-              f"squared length of the noise halfway, {LATENT} for a sample")  # fmt: skip
+        _mean(
+            lab,
+            f"|z|^2 halfway, {name}",
+            z[:, middle].square().sum(-1).cpu(),
+            f"squared length of the noise halfway, {LATENT} for a sample",
+        )
     profiles = {}
     for name, path in made.items():
         near = nearest(path.flatten(0, 1), train)[0].reshape(-1, len(ALPHA))

@@ -114,8 +114,11 @@ def _train(lab: Lab, images: Images) -> Nice:
 
     optimizer = torch.optim.Adam(groups, lr=RATE)
     history = lab.fit("nice", kept, optimizer, lab.pick(60, 20, 1), epoch)
-    lab.figure("validation log p", float(kept.best_log_prob),
-               f"mean log-density in nats of {len(validation)} validation images with noise")  # fmt: skip
+    lab.figure(
+        "validation log p",
+        float(kept.best_log_prob),
+        f"mean log-density in nats of {len(validation)} validation images with noise",
+    )
     _draw_training(lab, history)
     return kept.best
 
@@ -141,24 +144,44 @@ def run(lab: Lab) -> None:
         "ascent": ascend(log_prob, damaged, known, steps),
     }
     values = {name: log_prob(x) for name, x in pictures.items()}
-    what = {"original": "of the originals", "damaged": "at the start, with ones in the hole",
-            "notes": "after the notes' update", "ascent": "after projected ascent"}  # fmt: skip
+    what = {
+        "original": "of the originals",
+        "damaged": "at the start, with ones in the hole",
+        "notes": "after the notes' update",
+        "ascent": "after projected ascent",
+    }
     root, lost = math.sqrt(len(original)), f"of the {int((~known).sum())} missing pixels from the original"
     for name, value in values.items():
-        lab.figure(f"log p, {name}", float(value.mean()), f"mean log-density {what[name]}, in nats",
-                   error=float(value.std()) / root)  # fmt: skip
+        lab.figure(
+            f"log p, {name}",
+            float(value.mean()),
+            f"mean log-density {what[name]}, in nats",
+            error=float(value.std()) / root,
+        )
     for name in ("damaged", "notes", "ascent"):
         squares = (pictures[name] - original)[:, ~known].square().mean(1)
-        lab.figure(f"squared error, {name}", float(squares.mean()), f"mean squared difference {lost} {what[name]}",
-                   error=float(squares.std()) / root)  # fmt: skip
+        lab.figure(
+            f"squared error, {name}",
+            float(squares.mean()),
+            f"mean squared difference {lost} {what[name]}",
+            error=float(squares.std()) / root,
+        )
     average = images.train.mean(0).to(lab.device)
     squares = (average - original)[:, ~known].square().mean(1)
-    lab.figure("squared error, average image", float(squares.mean()),
-               "mean squared difference of the training images' mean there", error=float(squares.std()) / root)  # fmt: skip
+    lab.figure(
+        "squared error, average image",
+        float(squares.mean()),
+        "mean squared difference of the training images' mean there",
+        error=float(squares.std()) / root,
+    )
     for name in ("notes", "ascent"):
         risen = int((values[name] > values["damaged"]).sum())
-        lab.figure(f"log p rises, {name}", risen / len(original), f"share of images with a higher log p {what[name]}",
-                   interval=tuple(binomtest(risen, len(original)).proportion_ci()))  # fmt: skip
+        lab.figure(
+            f"log p rises, {name}",
+            risen / len(original),
+            f"share of images with a higher log p {what[name]}",
+            interval=tuple(binomtest(risen, len(original)).proportion_ci()),
+        )
     _draw_pictures(lab, images.side, pictures, values)
 
 

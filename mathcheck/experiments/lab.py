@@ -199,8 +199,15 @@ class Lab:
             ValueError: if the folder holds a checkpoint of a run with another setting, or one that is damaged.
         """
         path = self.setting.out / "checkpoints" / f"{name}.pt"
-        key = json.dumps({"experiment": self.name, "seed": self.setting.seed, "size": self.setting.size,
-                          "data": str(self.setting.data), "epochs": epochs})  # fmt: skip
+        key = json.dumps(
+            {
+                "experiment": self.name,
+                "seed": self.setting.seed,
+                "size": self.setting.size,
+                "data": str(self.setting.data),
+                "epochs": epochs,
+            }
+        )
         history = self._resume(path, key, model, optimizer)
         for number in range(len(history), epochs):
             found = dict(epoch(self.generator(name, number)))
@@ -308,14 +315,28 @@ def perform(
     """
     setting.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(experiment.name, setting, tell)
-    config = {**asdict(setting), "out": str(setting.out), "data": str(setting.data) if setting.data else None,
-              "experiment": experiment.name, "torch": str(torch.__version__)}  # fmt: skip
+    config = {
+        **asdict(setting),
+        "out": str(setting.out),
+        "data": str(setting.data) if setting.data else None,
+        "experiment": experiment.name,
+        "torch": str(torch.__version__),
+    }
     _write(lab, "config.json", config)
     with _one_thread():
         experiment.run(lab)
     figures = [{**asdict(figure), "agreement": figure.agreement} for figure in lab.figures]
-    _write(lab, "metrics.json", {"experiment": experiment.name, "title": experiment.title, "seed": setting.seed,
-                                 "size": setting.size, "figures": figures})  # fmt: skip
+    _write(
+        lab,
+        "metrics.json",
+        {
+            "experiment": experiment.name,
+            "title": experiment.title,
+            "seed": setting.seed,
+            "size": setting.size,
+            "figures": figures,
+        },
+    )
     return lab
 
 

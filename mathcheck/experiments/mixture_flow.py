@@ -93,8 +93,9 @@ def _fit(lab: Lab, name: str, model: Model, train: Tensor, test: Tensor) -> list
 def run(lab: Lab) -> None:
     """Fits both, compares them with the best possible, integrates them, samples them and plots what came of it."""
     sizes = lab.pick((5000, 1000), (5000, 1000), (500, 100))
-    train, test = (draw(n, lab.generator(part)).to(lab.device)
-                   for n, part in zip(sizes, ("train", "test"), strict=True))  # fmt: skip
+    train, test = (
+        draw(n, lab.generator(part)).to(lab.device) for n, part in zip(sizes, ("train", "test"), strict=True)
+    )
     start = torch.randn(COMPONENTS, generator=lab.generator("means"), dtype=torch.float64)
     flow, bounded = MixtureFlow(start).to(lab.device), BoundedMap(start).to(lab.device)
     models: dict[str, Model] = {FLOW: flow, NOTES: bounded}
@@ -106,12 +107,22 @@ def run(lab: Lab) -> None:
     with torch.no_grad():
         values = {"true density": -true_log_prob(test), **{n: -m.log_prob(test) for n, m in models.items()}}
     for name, value in values.items():
-        lab.figure(f"test NLL, {name}", float(value.mean()), f"mean over {len(test)} test points, in nats",
-                   error=float(value.std()) / math.sqrt(len(test)))  # fmt: skip
-    lab.figure(f"excess, {FLOW}", nll(flow) - best,
-               "its mean NLL over the best possible, by quadrature: the divergence of the truth from the fit")  # fmt: skip
-    lab.figure(f"excess, {NOTES}", nll(bounded) - best,
-               "the same of what is no density: too large by minus the logarithm of its mass")  # fmt: skip
+        lab.figure(
+            f"test NLL, {name}",
+            float(value.mean()),
+            f"mean over {len(test)} test points, in nats",
+            error=float(value.std()) / math.sqrt(len(test)),
+        )
+    lab.figure(
+        f"excess, {FLOW}",
+        nll(flow) - best,
+        "its mean NLL over the best possible, by quadrature: the divergence of the truth from the fit",
+    )
+    lab.figure(
+        f"excess, {NOTES}",
+        nll(bounded) - best,
+        "the same of what is no density: too large by minus the logarithm of its mass",
+    )
     lab.figure(f"mass, {FLOW}", mass(flow), "the integral of its density, by quadrature")
     lab.figure(f"mass, {NOTES}", mass(bounded), "the integral of what it calls its density, by quadrature")
     lab.figure(f"mass, {NOTES}, formula", 1 - lost_mass(bounded.total_weight), "erf(W / (2 sqrt 2))")
@@ -122,20 +133,31 @@ def run(lab: Lab) -> None:
     noise = torch.randn(len(train), generator=lab.generator("samples"), dtype=torch.float64).to(lab.device)
     draws[NOTES] = bounded.bisect(noise, REACH).cpu()
     stuck = int((draws[NOTES].abs() > REACH - 1e-6).sum())
-    lab.figure(f"samples at the ends, {NOTES}", stuck / len(train), "share of the bisected samples that are -3 or 3",
-               interval=tuple(binomtest(stuck, len(train)).proportion_ci()))  # fmt: skip
+    lab.figure(
+        f"samples at the ends, {NOTES}",
+        stuck / len(train),
+        "share of the bisected samples that are -3 or 3",
+        interval=tuple(binomtest(stuck, len(train)).proportion_ci()),
+    )
     _draw_plots(lab, curves, models, draws, train.cpu(), best)
 
 
-def _draw_plots(lab: Lab, curves: dict[str, list[dict[str, float]]], models: dict[str, Model],
-                draws: dict[str, Tensor], train: Tensor, best: float) -> None:  # fmt: skip
+def _draw_plots(
+    lab: Lab,
+    curves: dict[str, list[dict[str, float]]],
+    models: dict[str, Model],
+    draws: dict[str, Tensor],
+    train: Tensor,
+    best: float,
+) -> None:
     x = torch.linspace(-REACH, REACH, 601, dtype=torch.float64)
     bins, colours, bounded = np.linspace(-REACH, REACH, 81), {FLOW: "C0", NOTES: "C1"}, models[NOTES]
     assert isinstance(bounded, BoundedMap)
     with torch.no_grad():
         density = {name: model.log_prob(x.to(lab.device)).exp().cpu() for name, model in models.items()}
-        image, carried = ({name: model(points.to(lab.device)).cpu() for name, model in models.items()}
-                          for points in (x, train))  # fmt: skip
+        image, carried = (
+            {name: model(points.to(lab.device)).cpu() for name, model in models.items()} for points in (x, train)
+        )
     with lab.plot("mixture_flow", rows=2, columns=3, width=13, height=7) as axes:
         (nlls, densities, maps), (lost, bases, samples) = axes
         for name, curve in curves.items():

@@ -85,8 +85,14 @@ def _bounds(lab: Lab, model: VAE, history: Sequence[dict[str, float]], test: Ten
         for name in history[0]:
             bound, kind = name.removeprefix("L_").split(", ")
             left.plot(epochs, [found[name] for found in history], label=f"$L_{{{bound}}}$, {kind}")
-        left.errorbar(len(history), float(many.mean()), standard_error(many), fmt="k.", capsize=3,
-                      label=f"$L_{{{most}}}$, test, at the end")  # fmt: skip
+        left.errorbar(
+            len(history),
+            float(many.mean()),
+            standard_error(many),
+            fmt="k.",
+            capsize=3,
+            label=f"$L_{{{most}}}$, test, at the end",
+        )
         left.set(xlabel=f"epoch of {UPDATES} updates", ylabel="nats", title="The bounds while it learns")
         # The first epochs climb out of the figure: the differences are what is to be seen.
         left.set_ylim(min(found["L_1, test"] for found in history[len(history) // 10 :]) - 2)
@@ -94,8 +100,12 @@ def _bounds(lab: Lab, model: VAE, history: Sequence[dict[str, float]], test: Ten
     images = f"mean over {len(test)} test images, in nats"
     lab.figure("ELBO", float(one.mean()), f"L_1, {images}", error=standard_error(one))
     lab.figure(f"L_{most}", float(many.mean()), f"bound with {most} samples, {images}", error=standard_error(many))
-    lab.figure(f"L_{most} - ELBO", float((many - one).mean()), "by how much more samples tighten the bound, same images",
-               error=standard_error(many - one))  # fmt: skip
+    lab.figure(
+        f"L_{most} - ELBO",
+        float((many - one).mean()),
+        "by how much more samples tighten the bound, same images",
+        error=standard_error(many - one),
+    )
 
 
 @torch.no_grad()
@@ -104,17 +114,23 @@ def _grey(lab: Lab, model: VAE, grey: Tensor) -> None:
     logits = model.logits(model.posterior(grey)[0])
     entropy = functional.binary_cross_entropy_with_logits(logits, grey, reduction="none").sum(-1)
     missing = continuous_bernoulli_log_prob(grey, logits) + entropy
-    lab.figure("normalisation of grey pixels", float(missing.mean()),
-               "nats that the cross-entropy of grey pixels lacks to be a log-density, mean over test images",
-               error=standard_error(missing))  # fmt: skip
+    lab.figure(
+        "normalisation of grey pixels",
+        float(missing.mean()),
+        "nats that the cross-entropy of grey pixels lacks to be a log-density, mean over test images",
+        error=standard_error(missing),
+    )
 
 
 @torch.no_grad()
 def _digits(lab: Lab, model: VAE, test: Tensor) -> None:
     count = 100
     samples, probabilities = model.sample(count, lab.generator("samples"))
-    panels = {"test digits, made binary": test[:count], "samples: z from the prior, then x": samples,
-              "the pixels' probabilities for them": probabilities}  # fmt: skip
+    panels = {
+        "test digits, made binary": test[:count],
+        "samples: z from the prior, then x": samples,
+        "the pixels' probabilities for them": probabilities,
+    }
     with lab.plot("samples", columns=3, width=10.5, height=3.8) as row:
         for axes, (title, images) in zip(row, panels.items(), strict=True):
             axes.imshow(sheet(images, 10), cmap="gray_r", vmin=0, vmax=1)
@@ -125,8 +141,12 @@ def _digits(lab: Lab, model: VAE, test: Tensor) -> None:
 @torch.no_grad()
 def _latent(lab: Lab, model: VAE, test: Tensor, labels: Tensor) -> None:
     means = model.posterior(test)[0].cpu()
-    lab.figure("reach of the latent", float(means.abs().max()), f"largest coordinate of q's mean, {len(test)} test images",
-               notes=Noted(3.0, remark="set by hand as the range of their grid"))  # fmt: skip
+    lab.figure(
+        "reach of the latent",
+        float(means.abs().max()),
+        f"largest coordinate of q's mean, {len(test)} test images",
+        notes=Noted(3.0, remark="set by hand as the range of their grid"),
+    )
     with lab.plot("latent", width=6.2, height=5.5) as axes:
         points = axes.scatter(*means.T.numpy(), c=labels.numpy(), cmap="tab10", vmin=-0.5, vmax=9.5, s=8)
         axes.get_figure().colorbar(points, ticks=range(10), label="digit")

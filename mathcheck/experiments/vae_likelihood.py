@@ -16,8 +16,28 @@ from mathcheck.models.vae import binarise, deep
 
 # The notes' epoch is 782 updates with 64 of 50,000 images: so it is here, however few images there are.
 RATE, BATCH, UPDATES = 3e-4, 64, 782
-NOTES = (167.8845, 142.4417, 129.1848, 121.1112, 115.9742, 113.1268, 110.8936, 109.1838, 107.7133, 106.6328,
-         105.8504, 105.1081, 104.2017, 103.8463, 102.8898, 102.5954, 102.3549, 101.9560, 101.5009, 101.2808)  # fmt: skip
+NOTES = (
+    167.8845,
+    142.4417,
+    129.1848,
+    121.1112,
+    115.9742,
+    113.1268,
+    110.8936,
+    109.1838,
+    107.7133,
+    106.6328,
+    105.8504,
+    105.1081,
+    104.2017,
+    103.8463,
+    102.8898,
+    102.5954,
+    102.3549,
+    101.9560,
+    101.5009,
+    101.2808,
+)
 NOTES_BOUND = -95.54447174072266
 SHOWN = (1, 2, 5, 10, 20)
 REMARK = "50,000 images to train on, with pixels drawn once"
@@ -46,10 +66,13 @@ def run(lab: Lab) -> None:
     theirs = lab.setting.data is not None
     for number in (number for number in SHOWN if number in epochs):
         found = history[number - 1]
-        lab.figure(f"-ELBO, epoch {number}", found["validation"],
-                   f"nats, mean over {len(validation)} validation images after {number * updates} updates",
-                   error=found["error"],
-                   notes=Noted(NOTES[number - 1], remark=REMARK) if theirs and updates == UPDATES else None)  # fmt: skip
+        lab.figure(
+            f"-ELBO, epoch {number}",
+            found["validation"],
+            f"nats, mean over {len(validation)} validation images after {number * updates} updates",
+            error=found["error"],
+            notes=Noted(NOTES[number - 1], remark=REMARK) if theirs and updates == UPDATES else None,
+        )
 
     most = lab.pick(200, 200, 10)
     log_weights = model.many_log_weights(test, most, lab.generator("bounds"))
@@ -68,7 +91,16 @@ def run(lab: Lab) -> None:
     what = f"mean over {len(test)} test images, in nats"
     lab.figure("ELBO", float(one.mean()), f"L_1, {what}", error=standard_error(one))
     noted = Noted(NOTES_BOUND, remark=f"an estimate of L_200 that they call log p(x); {REMARK}")
-    lab.figure(f"L_{most}", float(many.mean()), f"importance sampling with {most} samples, a bound, {what}",
-               error=standard_error(many), notes=noted if theirs else None)  # fmt: skip
-    lab.figure(f"L_{most} - ELBO", float((many - one).mean()), "by how much more samples tighten the bound, same images",
-               error=standard_error(many - one))  # fmt: skip
+    lab.figure(
+        f"L_{most}",
+        float(many.mean()),
+        f"importance sampling with {most} samples, a bound, {what}",
+        error=standard_error(many),
+        notes=noted if theirs else None,
+    )
+    lab.figure(
+        f"L_{most} - ELBO",
+        float((many - one).mean()),
+        "by how much more samples tighten the bound, same images",
+        error=standard_error(many - one),
+    )

@@ -171,8 +171,10 @@ def example_conditioner(inputs: int, outputs: int, seed: int = 0) -> Conditioner
     arguments.at_least(1, inputs=inputs, outputs=outputs)
     arguments.at_least(0, seed=seed)
     g = torch.Generator().manual_seed(seed)
-    c, d, a, b = (torch.randn(*shape, generator=g, dtype=torch.float64)
-                  for shape in ((4, inputs), (4,), (outputs, 4), (outputs, 4)))  # fmt: skip
+    c, d, a, b = (
+        torch.randn(*shape, generator=g, dtype=torch.float64)
+        for shape in ((4, inputs), (4,), (outputs, 4), (outputs, 4))
+    )
 
     def conditioner(kept: Tensor) -> tuple[Tensor, Tensor]:
         weights = [w.to(kept) for w in (c, d, a, b)]
@@ -359,8 +361,10 @@ def map_and_log_det_are_those_of_the_formula(
         return [*output(point), arb.log(abs(flint.arb_mat(rows).det()))]
 
     enclosed, coupling = arb.enclose(true), build(kept, n, conditioner)
-    y, log_det = (Ball(enclosed.mid[k], enclosed.radius[k], kind=Kind.ENCLOSED, source=source)
-                  for k, source in ((slice(n), "formula"), (n, "dual numbers and elimination")))  # fmt: skip
+    y, log_det = (
+        Ball(enclosed.mid[k], enclosed.radius[k], kind=Kind.ENCLOSED, source=source)
+        for k, source in ((slice(n), "formula"), (n, "dual numbers and elimination"))
+    )
     s, t = conditioner(x[..., list(kept)].double().cpu())
     size = x.abs().double().cpu().index_add(0, torch.tensor(rest), t.abs() + x.double().cpu()[rest].abs() * s.exp())
     yield close(coupling.forward(x), y, ulps=4, scale=size, what="y")

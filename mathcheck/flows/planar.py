@@ -147,9 +147,15 @@ def planar(w: Tensor, u: Tensor, b: Tensor) -> Bijection:
         a = a + (residual - residual.detach()) / derivative
         return y - direction * a.tanh().unsqueeze(-1)
 
-    return Bijection(lambda z: forward_and_log_det(z)[0], inverse, lambda z: _log_det(*parts(z, "z")[1:]), (n,),
-                     lambda y: -_log_det(*parts(inverse(y), "y")[1:]), batch_shapes=BATCH_SHAPES,
-                     forward_and_log_det=forward_and_log_det)  # fmt: skip
+    return Bijection(
+        lambda z: forward_and_log_det(z)[0],
+        inverse,
+        lambda z: _log_det(*parts(z, "z")[1:]),
+        (n,),
+        lambda y: -_log_det(*parts(inverse(y), "y")[1:]),
+        batch_shapes=BATCH_SHAPES,
+        forward_and_log_det=forward_and_log_det,
+    )
 
 
 Lemma = Callable[[list[Fraction], list[Fraction]], Fraction]
@@ -210,8 +216,10 @@ def classify(c: Fraction) -> tuple[bool, bool]:
 
 @claim(
     given=lambda classify, dtype: st.tuples(
-        st.one_of(st.sampled_from([Fraction(-1) + s * Fraction(1, 2**k) for k in (0, 1, 5, 20) for s in (-1, 0, 1)]),
-                  st.fractions(-9, 9, max_denominator=50))
+        st.one_of(
+            st.sampled_from([Fraction(-1) + s * Fraction(1, 2**k) for k in (0, 1, 5, 20) for s in (-1, 0, 1)]),
+            st.fractions(-9, 9, max_denominator=50),
+        )
     ),
     reference=classify,
     mutants={
@@ -221,7 +229,7 @@ def classify(c: Fraction) -> tuple[bool, bool]:
         "every flow is called injective": lambda classify: lambda c: (True, classify(c)[1]),
     },
     examples=60,
-)  # fmt: skip
+)
 def invertible_within_the_constraint(classify: Classify, c: Fraction) -> Iterator[Residual]:
     r"""A planar flow is invertible exactly within its constraint: $w^\top u \ge -1$, and $> -1$ for a diffeomorphism.
 
@@ -293,8 +301,9 @@ def _constraint(constrain: Constrain, w: Tensor, u: Tensor) -> Iterator[Residual
     ours = constrain(w, u)
     yield exactly(ours.isfinite(), torch.ones_like(u, dtype=torch.bool), what="u-hat is finite")
     exact_w, exact_u, exact_ours = (arb.exact_list(t) for t in (w, u, ours))
-    both = arb.enclose(lambda: [_exact_dot(exact_w, exact_ours),
-                                arb.log1p(arb.exp(_exact_dot(exact_w, exact_u))) - 1], rel_bits=40)  # fmt: skip
+    both = arb.enclose(
+        lambda: [_exact_dot(exact_w, exact_ours), arb.log1p(arb.exp(_exact_dot(exact_w, exact_u))) - 1], rel_bits=40
+    )
     scale = float((w.double().abs() * (u.double().abs() + (ours.double() - u.double()).abs())).sum()) + 1
     bound = (8 + w.shape[0]) * torch.finfo(w.dtype).eps * scale
     got, true = (Ball(both.mid[i], both.radius[i] + bound * i, kind=Kind.ENCLOSED) for i in (0, 1))

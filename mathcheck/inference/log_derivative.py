@@ -163,8 +163,9 @@ def _score_variances(theta: list[Any]) -> list[Any]:
     q = softmax(theta)
     variances = []
     for j in range(len(q)):
-        values = [(h - arb.log(p)) * ((1 if x == j else 0) - q[j])
-                  for x, (p, h) in enumerate(zip(q, _LOG_H, strict=True))]  # fmt: skip
+        values = [
+            (h - arb.log(p)) * ((1 if x == j else 0) - q[j]) for x, (p, h) in enumerate(zip(q, _LOG_H, strict=True))
+        ]
         mean: Any = sum(p * v for p, v in zip(q, values, strict=True))
         variances.append(sum(p * (v - mean) ** 2 for p, v in zip(q, values, strict=True)))
     return variances
@@ -254,23 +255,27 @@ def overlap(ours: Ball, true: Ball, what: str) -> Iterator[Residual]:
     reference=finite_score,
     mutants={
         "the score is that of unnormalised weights": lambda score: (
-            lambda theta, x, log_h: [s + q * (log_h[x] - arb.log(softmax(theta)[x]))
-                                     for s, q in zip(score(theta, x, log_h), softmax(theta), strict=True)]
+            lambda theta, x, log_h: [
+                s + q * (log_h[x] - arb.log(softmax(theta)[x]))
+                for s, q in zip(score(theta, x, log_h), softmax(theta), strict=True)
+            ]
         ),
         "the score is that of q and not of its logarithm": lambda score: (
             lambda theta, x, log_h: [s * softmax(theta)[x] for s in score(theta, x, log_h)]
         ),
         "log q is added and not subtracted": lambda score: (
-            lambda theta, x, log_h: score(theta, x, [h + 2 * arb.log(q) for h, q in
-                                                     zip(log_h, softmax(theta), strict=True)])
+            lambda theta, x, log_h: score(
+                theta, x, [h + 2 * arb.log(q) for h, q in zip(log_h, softmax(theta), strict=True)]
+            )
         ),
         "the ratio h / q is taken for its logarithm": lambda score: (
-            lambda theta, x, log_h: score(theta, x, [arb.exp(h - arb.log(q)) + arb.log(q) for h, q in
-                                                     zip(log_h, softmax(theta), strict=True)])
+            lambda theta, x, log_h: score(
+                theta, x, [arb.exp(h - arb.log(q)) + arb.log(q) for h, q in zip(log_h, softmax(theta), strict=True)]
+            )
         ),
     },
     examples=60,
-)  # fmt: skip
+)
 def log_derivative_identity(score: FiniteScore, theta: Tensor, log_h: Tensor) -> Iterator[Residual]:
     r"""The gradient of an expectation is the mean of the integrand times the score.
 

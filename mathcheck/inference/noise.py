@@ -116,8 +116,9 @@ class Finite:
         # The products and the sum are rounded in float64, (count + 1) times at most.
         radius = p.radius @ flat.abs() + (self.count + 1) * torch.finfo(torch.float64).eps * (p.mid @ flat.abs())
         shape = values.shape[1:]
-        return Ball((p.mid @ flat).reshape(shape), radius.reshape(shape), kind=Kind.ENCLOSED,
-                    source="sum over all outcomes")  # fmt: skip
+        return Ball(
+            (p.mid @ flat).reshape(shape), radius.reshape(shape), kind=Kind.ENCLOSED, source="sum over all outcomes"
+        )
 
     def size(self, values: Tensor) -> Tensor:
         r"""What the roundings of each of `values`, one for each outcome, are relative to: the largest of them.

@@ -121,13 +121,13 @@ def _points(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tens
     reference=sine_objective.expected_sine,
     mutants={
         "sigma is taken for its square": lambda e: lambda mu, sigma: e(mu, arb.sqrt(sigma)),
-        "the cosine term is left out": lambda e: lambda mu, sigma: e(mu, sigma) - sigma**2 * mu.cos() * arb.exp(
-            -sigma * sigma / 2
+        "the cosine term is left out": lambda e: (
+            lambda mu, sigma: e(mu, sigma) - sigma**2 * mu.cos() * arb.exp(-sigma * sigma / 2)
         ),
         "the factor exp(-sigma^2 / 2) is left out": lambda e: lambda mu, sigma: e(mu, sigma) * arb.exp(sigma**2 / 2),
     },
     examples=20,
-)  # fmt: skip
+)
 def closed_form_is_the_expectation(expected: Expected, theta: Tensor) -> Iterator[Residual]:
     r"""The closed form of the objective is the expectation.
 
@@ -152,8 +152,9 @@ def closed_form_is_the_expectation(expected: Expected, theta: Tensor) -> Iterato
     reference=normal_pathwise,
     mutants={
         "the product rule is forgotten (sin x alone)": lambda g: (
-            lambda mu, tau, z: tuple(v - w * _cosine(mu, tau, z) for v, w in
-                                     zip(g(mu, tau, z), (1, arb.exp(tau) * z), strict=True))
+            lambda mu, tau, z: tuple(
+                v - w * _cosine(mu, tau, z) for v, w in zip(g(mu, tau, z), (1, arb.exp(tau) * z), strict=True)
+            )
         ),
         "the estimate in tau is that in sigma": lambda g: (
             lambda mu, tau, z: (g(mu, tau, z)[0], g(mu, tau, z)[1] / arb.exp(tau))
@@ -162,7 +163,7 @@ def closed_form_is_the_expectation(expected: Expected, theta: Tensor) -> Iterato
     },
     uses=(closed_form_is_the_expectation,),
     examples=15,
-)  # fmt: skip
+)
 def derivative_through_the_sample(estimate: Pathwise, theta: Tensor) -> Iterator[Residual]:
     r"""The mean derivative through the sample is the gradient of the expectation.
 

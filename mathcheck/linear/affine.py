@@ -69,9 +69,15 @@ def linear_part(weight: Tensor) -> LinearMap:
     if weight.ndim != 2 or not weight.numel():
         raise ValueError(f"weight must have shape (m, n) and entries, got shape {tuple(weight.shape)}")
     matrix = [[Fraction(float(entry)) for entry in row] for row in weight]
-    return LinearMap(lambda x: affine(x, weight.to(x)), lambda y: affine(y, weight.to(y).mT), (weight.shape[1],),
-                     (weight.shape[0],), matrix, exact=all(e.denominator == 1 for row in matrix for e in row),
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return LinearMap(
+        lambda x: affine(x, weight.to(x)),
+        lambda y: affine(y, weight.to(y).mT),
+        (weight.shape[1],),
+        (weight.shape[0],),
+        matrix,
+        exact=all(e.denominator == 1 for row in matrix for e in row),
+        batch_shapes=BATCH_SHAPES,
+    )
 
 
 wide = linear_part(torch.tensor([[1.0, -2.0, 3.0], [0.0, 5.0, -1.0]]))
@@ -83,8 +89,9 @@ Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 def _layers(subject: Function, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """An input, weights, a bias and a cotangent, all integers; now and then as large as the faster product wants them."""
 
-    def of(shapes: tuple[tuple[int, ...], int, int], entries: st.SearchStrategy[float]) -> st.SearchStrategy[
-        tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
+    def of(
+        shapes: tuple[tuple[int, ...], int, int], entries: st.SearchStrategy[float]
+    ) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor, Tensor]]:
         batch, n, m = shapes
         return st.tuples(*(strategies.tensors(s, dtype, entries) for s in ((*batch, n), (m, n), (m,), (*batch, m))))
 

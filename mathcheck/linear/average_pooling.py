@@ -80,8 +80,15 @@ def average_pooling(size: int, height: int, width: int) -> LinearMap:
     k, h, w = size, height, width
     large, small = (list(itertools.product(range(m * h), range(m * w))) for m in (k, 1))
     matrix = [[Fraction((i // k, j // k) == pixel, k**2) for i, j in large] for pixel in small]
-    return LinearMap(lambda x: average_pool(x, k), lambda y: average_pool_adjoint(y, k), (k * h, k * w), (h, w), matrix,
-                     exact=True, batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return LinearMap(
+        lambda x: average_pool(x, k),
+        lambda y: average_pool_adjoint(y, k),
+        (k * h, k * w),
+        (h, w),
+        matrix,
+        exact=True,
+        batch_shapes=BATCH_SHAPES,
+    )
 
 
 by_two = average_pooling(2, 2, 2)
@@ -183,9 +190,16 @@ def adjoint_is_upsampling_over_the_window(build: Build, k: int, h: int, w: int, 
         yield exactly(Fraction(float(value[m, n])), Fraction(pixels[m // k][n // k]), what=f"k^2 (T* y)({m}, {n})")
 
 
-@claim(given=_inputs(large=False, integers=False), reference=average_pooling, mutants={
-    name: slip for name, slip in _ADJOINTS.items() if "first pixel" not in name  # that slip is another right inverse
-}, uses=(adjoint_is_upsampling_over_the_window,))  # fmt: skip
+@claim(
+    given=_inputs(large=False, integers=False),
+    reference=average_pooling,
+    mutants={
+        name: slip
+        for name, slip in _ADJOINTS.items()
+        if "first pixel" not in name  # that slip is another right inverse
+    },
+    uses=(adjoint_is_upsampling_over_the_window,),
+)
 def pooling_undoes_its_adjoint_up_to_a_factor(build: Build, k: int, h: int, w: int, y: Tensor) -> Iterator[Residual]:
     r"""Pooling after its adjoint is a multiple of the identity: $TT^* = k^{-2} I$.
 
@@ -196,8 +210,12 @@ def pooling_undoes_its_adjoint_up_to_a_factor(build: Build, k: int, h: int, w: i
     yield close(t.forward(_spread(t)(y)), true, ulps=k**2 + 2, what="T T* y")
 
 
-@claim(given=_inputs(large=True, integers=False), reference=average_pooling, mutants=_ADJOINTS,
-       uses=(pooling_undoes_its_adjoint_up_to_a_factor,))  # fmt: skip
+@claim(
+    given=_inputs(large=True, integers=False),
+    reference=average_pooling,
+    mutants=_ADJOINTS,
+    uses=(pooling_undoes_its_adjoint_up_to_a_factor,),
+)
 def adjoint_after_pooling_projects(build: Build, k: int, h: int, w: int, x: Tensor) -> Iterator[Residual]:
     r"""The adjoint after pooling is, up to a factor, the orthogonal projection on images that are constant on windows.
 

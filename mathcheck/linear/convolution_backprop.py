@@ -132,9 +132,15 @@ def correlation(weight: Tensor, n: int) -> LinearMap:
         raise ValueError(f"n must be at least {f}, the length of the filter, got {n}")
     entries = [Fraction(float(w)) for w in weight]
     matrix = [[entries[j - i] if 0 <= j - i < f else Fraction(0) for j in range(n)] for i in range(n - f + 1)]
-    return LinearMap(lambda y: correlate(y, weight.to(y)), lambda v: correlate_adjoint(v, weight.to(v)), (n,),
-                     (n - f + 1,), matrix, exact=all(w.denominator == 1 for w in entries),
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return LinearMap(
+        lambda y: correlate(y, weight.to(y)),
+        lambda v: correlate_adjoint(v, weight.to(v)),
+        (n,),
+        (n - f + 1,),
+        matrix,
+        exact=all(w.denominator == 1 for w in entries),
+        batch_shapes=BATCH_SHAPES,
+    )
 
 
 def correlation_in_the_filter(signal: Tensor, f: int) -> LinearMap:
@@ -157,8 +163,9 @@ def correlation_in_the_filter(signal: Tensor, f: int) -> LinearMap:
         return correlate(signal.to(w).expand(*w.shape[:-1], n), w)
 
     matrix = [[entries[i + k] for k in range(f)] for i in range(n - f + 1)]
-    return LinearMap(of, of, (f,), (n - f + 1,), matrix, exact=all(y.denominator == 1 for y in entries),
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return LinearMap(
+        of, of, (f,), (n - f + 1,), matrix, exact=all(y.denominator == 1 for y in entries), batch_shapes=BATCH_SHAPES
+    )
 
 
 difference = correlation(torch.tensor([-1.0, 3.0, 2.0]), 6)
@@ -176,8 +183,9 @@ class Correlation(NamedTuple):
 def _triples(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor]]:
     """A filter of 1 to 4, a signal of up to 4 more, and as many weights as the correlation has entries; integers."""
     whole = st.integers(-9, 9).map(float)
-    return st.tuples(st.integers(1, 4), st.integers(1, 5)).flatmap(lambda fm: st.tuples(
-        *(strategies.tensors((k,), dtype, whole) for k in (fm[0], fm[0] + fm[1] - 1, fm[1]))))  # fmt: skip
+    return st.tuples(st.integers(1, 4), st.integers(1, 5)).flatmap(
+        lambda fm: st.tuples(*(strategies.tensors((k,), dtype, whole) for k in (fm[0], fm[0] + fm[1] - 1, fm[1])))
+    )
 
 
 @claim(
@@ -213,12 +221,15 @@ def correlation_is_linear_in_all_three(c: Correlation, w: Tensor, y: Tensor, v: 
             total[place(i, k)] += term(i, k)
         return total
 
-    yield exactly([int(t) for t in c.forward(y, w)], sums(len(vs), lambda i, k: i, lambda i, k: ws[k] * ys[i + k]),
-                  what="A_w y")  # fmt: skip
-    yield exactly([int(t) for t in c.forward(y, v)], sums(len(ws), lambda i, k: k, lambda i, k: vs[i] * ys[i + k]),
-                  what="A_v y")  # fmt: skip
-    yield exactly([int(t) for t in c.adjoint(v, w)], sums(len(ys), lambda i, k: i + k, lambda i, k: vs[i] * ws[k]),
-                  what="A_w^T v")  # fmt: skip
+    yield exactly(
+        [int(t) for t in c.forward(y, w)], sums(len(vs), lambda i, k: i, lambda i, k: ws[k] * ys[i + k]), what="A_w y"
+    )
+    yield exactly(
+        [int(t) for t in c.forward(y, v)], sums(len(ws), lambda i, k: k, lambda i, k: vs[i] * ys[i + k]), what="A_v y"
+    )
+    yield exactly(
+        [int(t) for t in c.adjoint(v, w)], sums(len(ys), lambda i, k: i + k, lambda i, k: vs[i] * ws[k]), what="A_w^T v"
+    )
 
 
 Backpropagate = Callable[[Sequence[Layer], Tensor, Tensor], Backward]

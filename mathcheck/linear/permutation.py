@@ -237,10 +237,13 @@ def _polynomial(n: int, seed: int) -> Map:
 
 def _relabellings(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[tuple[int, ...], int, Tensor]]:
     """An order of 2 to 5 coordinates, the seed of a polynomial and a point of integers."""
-    return st.integers(2, 5).flatmap(lambda n: st.tuples(
-        strategies.permutations(n), st.integers(0, 2**31 - 1),
-        strategies.tensors((n,), dtype, st.integers(-4, 4).map(float)),
-    ))  # fmt: skip
+    return st.integers(2, 5).flatmap(
+        lambda n: st.tuples(
+            strategies.permutations(n),
+            st.integers(0, 2**31 - 1),
+            strategies.tensors((n,), dtype, st.integers(-4, 4).map(float)),
+        )
+    )
 
 
 def _integer_jacobian(f: Map, x: Tensor) -> sympy.Matrix:

@@ -98,8 +98,15 @@ def upsampling(factor: int, height: int, width: int) -> LinearMap:
     r, h, w = factor, height, width
     large, small = (list(itertools.product(range(k * h), range(k * w))) for k in (r, 1))
     matrix = [[int((i // r, j // r) == pixel) for pixel in small] for i, j in large]
-    return LinearMap(lambda x: upsample(x, r), lambda y: window_sums(y, r), (h, w), (r * h, r * w), matrix, exact=True,
-                     batch_shapes=BATCH_SHAPES)  # fmt: skip
+    return LinearMap(
+        lambda x: upsample(x, r),
+        lambda y: window_sums(y, r),
+        (h, w),
+        (r * h, r * w),
+        matrix,
+        exact=True,
+        batch_shapes=BATCH_SHAPES,
+    )
 
 
 by_two = upsampling(2, 2, 2)

@@ -36,7 +36,7 @@ def gaussian_acceptance_rate(step_size: Tensor, steps: int) -> Tensor:
 
     Raises:
         TypeError, ValueError: if a step size is not a floating number in (0, 2), or there is no step.
-    """  # fmt: skip
+    """
     arguments.floating(step_size=step_size)
     arguments.at_least(1, steps=steps)
     if not bool(((step_size > 0) & (step_size < 2)).all()):
@@ -102,18 +102,23 @@ def gaussian_average(step_size: float, steps: int, power: int = 0) -> flint.arb:
 @claim(
     given=lambda rate, dtype: st.tuples(
         st.one_of(st.sampled_from([1.0, 1.5, 2.0**-10, 1.9]), st.floats(2.0**-10, 1.9375, width=32)).map(
-            lambda e: torch.tensor(e, dtype=dtype)), st.integers(1, 6)),
+            lambda e: torch.tensor(e, dtype=dtype)
+        ),
+        st.integers(1, 6),
+    ),
     reference=gaussian_acceptance_rate,
     mutants={
-        "the angle is the step size times the number of steps": lambda rate: lambda e, steps: (
-            1 - 2 / math.pi * (e * e * (steps * e).sin().abs() / (8 * (1 - e * e / 4).sqrt())).atan()),
-        "the ellipse is taken for a circle": lambda rate: lambda e, steps: (
-            1 - 2 / math.pi * (e * e * (2 * steps * (e / 2).asin()).sin().abs() / 8).atan()),
+        "the angle is the step size times the number of steps": lambda rate: (
+            lambda e, steps: 1 - 2 / math.pi * (e * e * (steps * e).sin().abs() / (8 * (1 - e * e / 4).sqrt())).atan()
+        ),
+        "the ellipse is taken for a circle": lambda rate: (
+            lambda e, steps: 1 - 2 / math.pi * (e * e * (2 * steps * (e / 2).asin()).sin().abs() / 8).atan()
+        ),
         "it is squared": lambda rate: lambda e, steps: rate(e, steps).square(),
         "one more step is taken": lambda rate: lambda e, steps: rate(e, steps + 1),
     },
     examples=40,
-)  # fmt: skip
+)
 def acceptance_rate_is_the_expectation(rate: Rate, step_size: Tensor, steps: int) -> Iterator[Residual]:
     r"""The closed form of the acceptance rate on a standard normal is its expectation.
 
@@ -136,18 +141,22 @@ Step = Callable[..., Transition]
 
 @claim(
     given=lambda step, dtype: st.tuples(
-        st.just(torch.zeros((), dtype=dtype)), st.integers(0, 2**31 - 1), st.sampled_from([1.0, 1.5, 1.75]),
-        st.integers(1, 4)),
+        st.just(torch.zeros((), dtype=dtype)),
+        st.integers(0, 2**31 - 1),
+        st.sampled_from([1.0, 1.5, 1.75]),
+        st.integers(1, 4),
+    ),
     reference=hmc_step,
     mutants={
         "one more step is taken": lambda step: lambda f, x, g, e, steps: step(f, x, g, e, steps + 1),
         "the step size is halved": lambda step: lambda f, x, g, e, steps: step(f, x, g, e / 2, steps),
         "every proposal is accepted": lambda step: lambda f, x, g, e, steps: step(lambda q: 0 * f(q), x, g, e, steps),
-        "the root of the density is taken": lambda step: lambda f, x, g, e, steps: step(
-            lambda q: f(q) / 2, x, g, e, steps),
+        "the root of the density is taken": lambda step: (
+            lambda f, x, g, e, steps: step(lambda q: f(q) / 2, x, g, e, steps)
+        ),
     },
     examples=8,
-)  # fmt: skip
+)
 def accepts_at_the_exact_rate(step: Step, unit: Tensor, seed: int, step_size: float, steps: int) -> Iterator[Residual]:
     r"""On a standard normal the step accepts at the exact rate: $P(\text{accepted}) = 1 - \tfrac2\pi\arctan(\dots)$.
 

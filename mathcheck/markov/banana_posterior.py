@@ -187,8 +187,11 @@ def energy_is_minus_the_log_posterior(energy: Energy, theta: Tensor, y: Tensor) 
     given=_quarters,
     reference=banana_gradient,
     mutants={
-        "the factor 2 of the square is forgotten": lambda g: lambda theta, y: (g(theta, y) + theta) / 2 * theta.new_tensor(
-            [0.0, 1.0]) + g(theta, y) * theta.new_tensor([1.0, 0.0]),
+        "the factor 2 of the square is forgotten": lambda g: (
+            lambda theta, y: (
+                (g(theta, y) + theta) / 2 * theta.new_tensor([0.0, 1.0]) + g(theta, y) * theta.new_tensor([1.0, 0.0])
+            )
+        ),
         "the derivative of the square is left out": lambda g: (
             lambda theta, y: g(theta, y)[..., :1] - theta[..., :1] + theta
         ),
@@ -196,7 +199,7 @@ def energy_is_minus_the_log_posterior(energy: Energy, theta: Tensor, y: Tensor) 
         "its sign is changed (the gradient of the log-posterior)": lambda g: lambda theta, y: -g(theta, y),
         "the misfits are averaged, not summed": lambda g: lambda theta, y: theta + (g(theta, y) - theta) / len(y),
     },
-)  # fmt: skip
+)
 def gradient_is_that_of_the_energy(gradient: Energy, theta: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The gradient is that of the energy.
 
@@ -216,18 +219,14 @@ def gradient_is_that_of_the_energy(gradient: Energy, theta: Tensor, y: Tensor) -
         "the prior of the first coordinate is forgotten": lambda parts: (
             lambda second, y: (y.mean() - second.square(), 4 / len(y) + 0 * second, parts(second, y)[2])
         ),
-        "the mean is not shrunk": lambda parts: (
-            lambda second, y: (y.mean() - second.square(), *parts(second, y)[1:])
-        ),
+        "the mean is not shrunk": lambda parts: lambda second, y: (y.mean() - second.square(), *parts(second, y)[1:]),
         "the conditional is put in for the marginal": lambda parts: (
             lambda second, y: (*parts(second, y)[:2], -second.square() / 2)
         ),
-        "the second coordinate is not squared": lambda parts: (
-            lambda second, y: parts(second.abs().sqrt(), y)
-        ),
+        "the second coordinate is not squared": lambda parts: lambda second, y: parts(second.abs().sqrt(), y),
     },
     uses=(energy_is_minus_the_log_posterior,),
-)  # fmt: skip
+)
 def first_coordinate_integrates_out(parts: Parts, theta: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The energy is a square in the first coordinate plus a function of the second.
 

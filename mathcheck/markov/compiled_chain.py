@@ -83,8 +83,10 @@ def compiled_hmc_chain(
     first = run(at, momenta.numpy(), levels.numpy(), lengths.numpy(), float(step_size), states, accepted)
     if first >= 0:
         raise ValueError(f"start must have finite log-densities, got {log_density(*at[first])} at {at[first].tolist()}")
-    return Chain(torch.from_numpy(states).to(start.dtype).reshape(draws, *start.shape),
-                 torch.from_numpy(accepted / draws).to(start.dtype).reshape(start.shape[:-1]))  # fmt: skip
+    return Chain(
+        torch.from_numpy(states).to(start.dtype).reshape(draws, *start.shape),
+        torch.from_numpy(accepted / draws).to(start.dtype).reshape(start.shape[:-1]),
+    )
 
 
 def _noise(draws: int, chains: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -179,8 +181,13 @@ def _step_by_step(start: Tensor, generator: torch.Generator, step_size: float, l
     for p, level, length in zip(momenta, levels, lengths, strict=True):
         at = states[-1] if states else start
         end, _, log_acceptance = hmc_proposal(
-            lambda x: -(scales * x * x).sum(-1) / 2, at, p.reshape(at.shape), step_size, length,
-            score=lambda x: -scales * x)  # fmt: skip
+            lambda x: -(scales * x * x).sum(-1) / 2,
+            at,
+            p.reshape(at.shape),
+            step_size,
+            length,
+            score=lambda x: -scales * x,
+        )
         accept = level.reshape(log_acceptance.shape) >= -log_acceptance
         accepted += accept
         states.append(torch.where(accept.unsqueeze(-1), end, at))
@@ -202,21 +209,27 @@ def _shifted(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Compiled],
 
 @claim(
     given=lambda chain, dtype: st.tuples(
-        st.integers(0, 2**31 - 1), st.sampled_from([(), (3,), (2, 70)]), st.sampled_from([0.5, 1.0, 1.75]),
-        st.integers(1, 5), st.booleans()),
+        st.integers(0, 2**31 - 1),
+        st.sampled_from([(), (3,), (2, 70)]),
+        st.sampled_from([0.5, 1.0, 1.75]),
+        st.integers(1, 5),
+        st.booleans(),
+    ),
     reference=compiled_hmc_chain,
     mutants={
         "the start is recorded": _shifted(lambda start, states: torch.cat((start.unsqueeze(0), states[:-1]))),
-        "the momenta have half the variance": lambda chain: lambda f, s, x, g, step, *z, **k: chain(
-            f, s, x, g, step / 2**0.5, *z, **k),
-        "one leapfrog step more": lambda chain: lambda f, s, x, g, step, steps, **k: chain(
-            f, s, x, g, step, steps + 1, **k),
+        "the momenta have half the variance": lambda chain: (
+            lambda f, s, x, g, step, *z, **k: chain(f, s, x, g, step / 2**0.5, *z, **k)
+        ),
+        "one leapfrog step more": lambda chain: (
+            lambda f, s, x, g, step, steps, **k: chain(f, s, x, g, step, steps + 1, **k)
+        ),
         "only accepted states are recorded": _shifted(
             lambda start, states: states[(states != torch.cat((start.unsqueeze(0), states[:-1]))).flatten(1).any(-1)]
         ),
     },
     examples=15,
-)  # fmt: skip
+)
 def compiled_steps_are_those_of_the_tensors(
     chain: Compiled, seed: int, batch: tuple[int, ...], step_size: float, steps: int, randomise: bool
 ) -> Iterator[Residual]:

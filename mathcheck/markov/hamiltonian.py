@@ -70,7 +70,7 @@ def leapfrog(gradient: Map, position: Tensor, momentum: Tensor, step_size: float
     Raises:
         TypeError, ValueError: for tensors that are not floating or of different shapes, a step size that is not
             positive and finite, fewer than 1 step, or a gradient of another shape.
-    """  # fmt: skip
+    """
     arguments.functions(gradient=gradient)
     arguments.alike(position=position, momentum=momentum)
     arguments.vectors(position=position)
@@ -259,9 +259,15 @@ def finite_chain(weights: Sequence[int], momenta: Sequence[int], force: Sequence
 
 
 def _finite_chain(
-    w: Sequence[int], v: Sequence[int], force: Sequence[int], steps: int, *, first: int = 1, kinetic: bool = True,
+    w: Sequence[int],
+    v: Sequence[int],
+    force: Sequence[int],
+    steps: int,
+    *,
+    first: int = 1,
+    kinetic: bool = True,
     repeats: bool = True,
-) -> Rows:  # fmt: skip
+) -> Rows:
     m = len(w)
     if not len(v) == len(force) == m or min(*w, *v) <= 0:
         raise ValueError(
@@ -358,16 +364,19 @@ def _normal(x: Tensor) -> Tensor:
 
 @claim(
     given=lambda chain, dtype: st.tuples(
-        st.just(torch.zeros((), dtype=dtype)), st.integers(0, 2**31 - 1), st.integers(1, 3)),
+        st.just(torch.zeros((), dtype=dtype)), st.integers(0, 2**31 - 1), st.integers(1, 3)
+    ),
     reference=hmc_chain,
     mutants={
-        "only accepted states are recorded": lambda chain: lambda f, x, *a, **k: _of(
-            chain(f, x, *a, **k), lambda states: states[_moved(x, states)]),
-        "the start is recorded": lambda chain: lambda f, x, *a, **k: _of(
-            chain(f, x, *a, **k), lambda states: torch.cat((x.unsqueeze(0), states[:-1]))),
+        "only accepted states are recorded": lambda chain: (
+            lambda f, x, *a, **k: _of(chain(f, x, *a, **k), lambda states: states[_moved(x, states)])
+        ),
+        "the start is recorded": lambda chain: (
+            lambda f, x, *a, **k: _of(chain(f, x, *a, **k), lambda states: torch.cat((x.unsqueeze(0), states[:-1])))
+        ),
     },
     examples=10,
-)  # fmt: skip
+)
 def every_state_is_recorded(record: Callable[..., Chain], unit: Tensor, seed: int, steps: int) -> Iterator[Residual]:
     r"""The chain is the sequence of the steps' states, repeated ones too: $X_{t+1} = K(X_t, U_t)$ for every t.
 

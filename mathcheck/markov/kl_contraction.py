@@ -182,15 +182,22 @@ Reverse = Callable[[Rows, Law], Rows]
 
 _SLIPS: dict[str, Callable[[Reverse], Reverse]] = {
     "the chain itself is taken for its reversal": lambda f: lambda t, p: t,
-    "the transpose is taken, its rows scaled": lambda f: lambda t, p: [
-        [row[y] / sum(r[y] for r in t) for row in t] for y in range(len(t))],
+    "the transpose is taken, its rows scaled": lambda f: (
+        lambda t, p: [[row[y] / sum(r[y] for r in t) for row in t] for y in range(len(t))]
+    ),
     "the reversal is that of a uniform law": lambda f: lambda t, p: f(t, [Fraction(1, len(p))] * len(p)),
-}  # fmt: skip
+}
 
 
-@claim(given=lambda f, dtype: _cases(), reference=reverse, mutants={
-    name: _SLIPS[name] for name in ("the chain itself is taken for its reversal",
-                                    "the transpose is taken, its rows scaled")}, examples=80)  # fmt: skip
+@claim(
+    given=lambda f, dtype: _cases(),
+    reference=reverse,
+    mutants={
+        name: _SLIPS[name]
+        for name in ("the chain itself is taken for its reversal", "the transpose is taken, its rows scaled")
+    },
+    examples=80,
+)
 def divergence_contracts(back: Reverse, flow: Flow, weights: tuple[int, ...]) -> Iterator[Residual]:
     r"""A step towards the stationary law loses at least what running it back would tell.
 
@@ -256,7 +263,7 @@ def equality_exactly_if_the_way_back_restores_it(
     \mathrm{KL}(q\,\|\,p) \iff qTT^* = q$.
 
     Error bound: none; a loss counts as one if its ball, of radius below $10^{-21}$ of the divergences, lies above 0.
-    """  # fmt: skip
+    """
     t, p, q = chain_of(flow, weights)
     both = arb.enclose(lambda: [kl(step(q, t), p), kl(q, p)])
     lost = float(both.mid[1] - both.mid[0]) > float(both.radius.sum()) + 4 * math.ulp(float(both.mid.amax()))
@@ -269,7 +276,8 @@ def _transitions(dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
 
     def of(n: int) -> st.SearchStrategy[Tensor]:
         return st.lists(entry, min_size=n * n, max_size=n * n).map(
-            lambda e: (lambda t: t / t.sum(-1, keepdim=True))(torch.tensor(e, dtype=dtype).reshape(n, n)))  # fmt: skip
+            lambda e: (lambda t: t / t.sum(-1, keepdim=True))(torch.tensor(e, dtype=dtype).reshape(n, n))
+        )
 
     return st.integers(2, 4).flatmap(of)
 
@@ -334,10 +342,11 @@ def _near_or_far(dtype: torch.dtype) -> st.SearchStrategy[tuple[Flow, Tensor]]:
         "the divergences are subtracted": lambda f: _subtracted,
         "the chain is taken for its reversal": lambda f: lambda q, t, p: f(q, time_reversal(t, p), p),
         "half of it is lost": lambda f: lambda q, t, p: f(q, t, p) / 2,
-        "it is the divergence from q to qT": lambda f: lambda q, t, p: torch.special.xlogy(
-            q, q / (q.unsqueeze(-2) @ t).squeeze(-2)).sum(-1),
+        "it is the divergence from q to qT": lambda f: (
+            lambda q, t, p: torch.special.xlogy(q, q / (q.unsqueeze(-2) @ t).squeeze(-2)).sum(-1)
+        ),
     },
-)  # fmt: skip
+)
 def loss_is_the_difference(loss: Callable[..., Tensor], flow: Flow, q: Tensor) -> Iterator[Residual]:
     r"""The loss is the difference of the two divergences, to the last digits: $\mathrm{KL}(q\,\|\,p) -
     \mathrm{KL}(qT\,\|\,p)$.
@@ -345,7 +354,7 @@ def loss_is_the_difference(loss: Callable[..., Tensor], flow: Flow, q: Tensor) -
     Error bound: with $d = q/p - 1$, $e = T^* d$, 16 roundings of the value and of $\sum_{xy} (qT)_y T^*_{yx}\lvert\log(1 +
     d_x) - \log(1 + e_y)\rvert(\lvert d_x\rvert + (T^*\lvert d\rvert)_y)/(1 + e_y)$, by which rounding d moves it. The chain
     has entries without rounding, so that p is stationary.
-    """  # fmt: skip
+    """
     n = range(len(flow))
     exact_t, _, _ = chain_of(flow, [1] * len(flow))
     t = torch.tensor([[float(v) for v in row] for row in exact_t], dtype=q.dtype, device=q.device)

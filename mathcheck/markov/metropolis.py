@@ -125,8 +125,11 @@ def a_finite_chain_keeps_its_target(
     target = {x: Fraction(weights[x], total) for x in range(n)}
     moved = enumeration.kernel_step(target, {x: dict(enumerate(row)) for x, row in enumerate(rows)})
     yield exactly([moved[y] for y in range(n)], [target[y] for y in range(n)], what="the target after a step")
-    yield exactly([[weights[x] * rows[x][y] for y in range(n)] for x in range(n)],
-                  [[weights[y] * rows[y][x] for y in range(n)] for x in range(n)], what="moves and reverse moves")  # fmt: skip
+    yield exactly(
+        [[weights[x] * rows[x][y] for y in range(n)] for x in range(n)],
+        [[weights[y] * rows[y][x] for y in range(n)] for x in range(n)],
+        what="moves and reverse moves",
+    )
 
 
 _RATIOS = [0.0, -1.0, 1.0, -1e-3, -800.0, 800.0, math.nan, math.inf, -math.inf, -1e30]
@@ -134,15 +137,17 @@ _RATIOS = [0.0, -1.0, 1.0, -1e-3, -800.0, 800.0, math.nan, math.inf, -math.inf, 
 
 @claim(
     given=lambda f, dtype: st.lists(st.sampled_from(_RATIOS), min_size=1, max_size=4).map(
-        lambda r: (torch.tensor(r, dtype=dtype),)),
+        lambda r: (torch.tensor(r, dtype=dtype),)
+    ),
     reference=metropolis_log_acceptance,
     mutants={
-        "Python's min(1, exp(r)) is taken, which is 1 for NaN": lambda f: lambda r: torch.tensor(
-            [min(1, x) for x in r.exp().tolist()], dtype=r.dtype).log(),
+        "Python's min(1, exp(r)) is taken, which is 1 for NaN": lambda f: (
+            lambda r: torch.tensor([min(1, x) for x in r.exp().tolist()], dtype=r.dtype).log()
+        ),
         "NaN is left as it is": lambda f: lambda r: r.clamp(max=0.0),
         "the sign of the energy's change is wrong": lambda f: lambda r: f(-r),
     },
-)  # fmt: skip
+)
 def what_is_not_a_number_is_rejected(accept: Map, log_ratio: Tensor) -> Iterator[Residual]:
     r"""What is not a number is rejected.
 

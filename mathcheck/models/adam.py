@@ -54,8 +54,9 @@ def adam_step(
     # One piece of memory each, so that the compiled update is one loop, and the parts of it for torch's update.
     mean, square = torch.zeros(2, sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
     count = torch.zeros(len(parameters), device=parameters[0].device)
-    means, squares = ([part.view_as(p) for part, p in zip(t.split(sizes), parameters, strict=True)]
-                      for t in (mean, square))  # fmt: skip
+    means, squares = (
+        [part.view_as(p) for part, p in zip(t.split(sizes), parameters, strict=True)] for t in (mean, square)
+    )
     counts = list(count.unbind())
 
     def compiled(*inputs: Tensor) -> Tensor:
@@ -82,8 +83,22 @@ def adam_step(
         value: Tensor = objective(*inputs)
         gradients = list(torch.autograd.grad(value, parameters))
         with torch.no_grad():
-            adam(parameters, gradients, means, squares, [], counts, fused=True, amsgrad=False, beta1=betas[0],
-                 beta2=betas[1], lr=rate, weight_decay=0.0, eps=eps, maximize=False)  # fmt: skip
+            adam(
+                parameters,
+                gradients,
+                means,
+                squares,
+                [],
+                counts,
+                fused=True,
+                amsgrad=False,
+                beta1=betas[0],
+                beta2=betas[1],
+                lr=rate,
+                weight_decay=0.0,
+                eps=eps,
+                maximize=False,
+            )
         return value.detach()
 
     return step

@@ -35,12 +35,31 @@ from mathcheck.oracles.formula import (
     log1p,
     sqrt,
     tanh,
-)  # fmt: skip
+)
 
 __all__ = [
-    "Dual", "PathPoint", "Scalar", "cholesky", "enclose", "erfc", "exact", "exact_list", "exp", "expm1", "gradient",
-    "integral", "lgamma", "log", "log1p", "normal_expectation", "precision", "solve_lower", "sqrt", "tanh", "to_ball",
-]  # fmt: skip
+    "Dual",
+    "PathPoint",
+    "Scalar",
+    "cholesky",
+    "enclose",
+    "erfc",
+    "exact",
+    "exact_list",
+    "exp",
+    "expm1",
+    "gradient",
+    "integral",
+    "lgamma",
+    "log",
+    "log1p",
+    "normal_expectation",
+    "precision",
+    "solve_lower",
+    "sqrt",
+    "tanh",
+    "to_ball",
+]
 
 # A ball, or lists of lists of balls.
 Nested = Any
@@ -179,8 +198,11 @@ def enclose(
         with precision(bits):
             try:
                 value = compute()
-                loose = [x for x in _entries(value)
-                         if not (x.is_finite() and (x.rel_accuracy_bits() >= rel_bits or x.rad() <= tiny))]  # fmt: skip
+                loose = [
+                    x
+                    for x in _entries(value)
+                    if not (x.is_finite() and (x.rel_accuracy_bits() >= rel_bits or x.rad() <= tiny))
+                ]
                 if not loose:
                     return to_ball(value, source)
                 reason = f"an entry is {loose[0]}"

@@ -129,10 +129,14 @@ def calibrate(trial: Trial, *, levels: Sequence[float] = (0.05, 0.01), runs: int
     detectable = trial.test(trial.null(np.random.default_rng(seed)), trial.alpha).detectable
     assert detectable is not None
     power = tuple(
-        Rate(rejections(off(detectable), functools.partial(trial.test, alpha=trial.alpha), runs, seed + 1), runs,
-             1 - statistics.BETA, False)
+        Rate(
+            rejections(off(detectable), functools.partial(trial.test, alpha=trial.alpha), runs, seed + 1),
+            runs,
+            1 - statistics.BETA,
+            False,
+        )
         for off in trial.alternatives
-    )  # fmt: skip
+    )
     return Calibration(trial.name, alarms, trial.alpha, detectable, power)
 
 
@@ -209,10 +213,23 @@ def trials(n: int = 2000) -> Iterator[Trial]:
     yield Trial("Catoni's mean, heavy tails", _student(n), _catoni(3.0), (lambda d: _student(n, d),))
     yield Trial("Catoni's mean, normal", _normal(n), _catoni(1.0), (lambda d: _normal(n, -d),))
     many = max(n, 10_000)
-    yield Trial("Student's mean", _normal(many), lambda sample, alpha: statistics.t_mean(sample, 0.0, alpha=alpha),
-                (lambda d: _normal(many, d),), alpha=1e-4)  # fmt: skip
-    yield Trial("categories, coin", _multinomial(n, [0.5, 0.5]), _category([0.5, 0.5]),
-                (lambda d: _multinomial(n, [0.5 + d, 0.5 - d]),))  # fmt: skip
+    yield Trial(
+        "Student's mean",
+        _normal(many),
+        lambda sample, alpha: statistics.t_mean(sample, 0.0, alpha=alpha),
+        (lambda d: _normal(many, d),),
+        alpha=1e-4,
+    )
+    yield Trial(
+        "categories, coin",
+        _multinomial(n, [0.5, 0.5]),
+        _category([0.5, 0.5]),
+        (lambda d: _multinomial(n, [0.5 + d, 0.5 - d]),),
+    )
     skewed = [0.2, 0.01, 0.79]
-    yield Trial("categories, skewed", _multinomial(n, skewed), _category(skewed),
-                (lambda d: _multinomial(n, [0.2, 0.01 + d, 0.79 - d]),))  # fmt: skip
+    yield Trial(
+        "categories, skewed",
+        _multinomial(n, skewed),
+        _category(skewed),
+        (lambda d: _multinomial(n, [0.2, 0.01 + d, 0.79 - d]),),
+    )

@@ -142,8 +142,9 @@ def difference_jacobian(
     """
     _check_point(x)
     n, flat = x.numel(), x.detach().reshape(-1)
-    low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand(x.shape).reshape(-1)
-                 for end in (lower, upper))  # fmt: skip
+    low, high = (
+        torch.as_tensor(end, dtype=x.dtype, device=x.device).expand(x.shape).reshape(-1) for end in (lower, upper)
+    )
     if not bool(((low < flat) & (flat < high) & flat.isfinite()).all()):
         raise ValueError(f"x must lie strictly between lower={lower} and upper={upper}, got {x.tolist()}")
     room = torch.minimum(flat - low, high - flat) / 2

@@ -15,10 +15,30 @@ from torch import Tensor
 Scalar = Any
 
 # Analytic wherever they are finite: Arb answers NaN at a pole.
-_MEROMORPHIC = frozenset({
-    "exp", "expm1", "sin", "cos", "tan", "cot", "sinh", "cosh", "tanh", "coth", "sech", "csch", "sin_pi", "cos_pi",
-    "erf", "erfc", "erfi", "gamma", "rgamma", "digamma",
-})  # fmt: skip
+_MEROMORPHIC = frozenset(
+    {
+        "exp",
+        "expm1",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "sech",
+        "csch",
+        "sin_pi",
+        "cos_pi",
+        "erf",
+        "erfc",
+        "erfi",
+        "gamma",
+        "rgamma",
+        "digamma",
+    }
+)
 # The branch cut of each is the half-line of real numbers at most minus the shift.
 _CUT = {"sqrt": 0, "rsqrt": 0, "log": 0, "lgamma": 0, "log1p": 1}
 _KINKED = {"max": "real_max", "min": "real_min"}

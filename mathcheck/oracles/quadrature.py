@@ -71,8 +71,10 @@ def integral(f: Callable[[Array], Any], a: float, b: float, *, points: Sequence[
 
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = {piece: integrate.tanhsinh(lambda x: _checked(f, x, np.shape(x)), *piece, rtol=_RTOL)
-                   for piece in (*coarse, *fine)}  # fmt: skip
+        results = {
+            piece: integrate.tanhsinh(lambda x: _checked(f, x, np.shape(x)), *piece, rtol=_RTOL)
+            for piece in (*coarse, *fine)
+        }
     scale = max(abs(float(r.integral)) for r in results.values())
     if scale == 0:
         raise Undecided(f"the integrand is 0 wherever it was evaluated between {a} and {b}")
@@ -154,8 +156,9 @@ def cubature(f: Callable[[Array], Any], lower: Sequence[float], upper: Sequence[
         small = result.error <= _CUBATURE_RTOL * abs(result.estimate)
         # Where the integrand cancels, its error can only be small against the integral of its modulus.
         if not small and not result.error <= _CUBATURE_RTOL * run(box, 50, modulus=True).estimate:
-            raise Undecided(f"the integral from {box[0]} to {box[1]} did not converge: {result.estimate} "
-                            f"+- {result.error}")  # fmt: skip
+            raise Undecided(
+                f"the integral from {box[0]} to {box[1]} did not converge: {result.estimate} +- {result.error}"
+            )
         if not math.isfinite(result.estimate) or not math.isfinite(result.error):
             raise Undecided(f"the integral from {box[0]} to {box[1]} is not finite: {result.estimate}")
         return result

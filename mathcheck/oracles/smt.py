@@ -68,8 +68,12 @@ def for_all(statement: Formula, *, given: Sequence[Formula] = (), timeout: float
         model = solver.model()
         if not all(z3.is_true(model.eval(f, model_completion=True)) for f in (*given, z3.Not(statement))):
             raise Undecided(f"z3 found a counterexample to {what} that it could not confirm: {model}")
-        zeros = [str(d) for f in (*given, statement) for d in _denominators(f)
-                 if z3.is_true(model.eval(d == 0, model_completion=True))]  # fmt: skip
+        zeros = [
+            str(d)
+            for f in (*given, statement)
+            for d in _denominators(f)
+            if z3.is_true(model.eval(d == 0, model_completion=True))
+        ]
         constants = [d for d in model.decls() if d.arity() == 0]
         point = ", ".join(sorted(f"{d.name()} = {model[d]}" for d in constants))
         # With other values of x / 0 the statement may hold at the same point: then it is not false but undefined there.

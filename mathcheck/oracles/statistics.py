@@ -41,9 +41,17 @@ def _check_finite(name: str, value: float) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def _residual(error: float, bound: float, source: str, what: str, alpha: float, detectable: float,
-              actual: float | str | None = None, expected: float | str | None = None,
-              kind: Kind = Kind.STATISTICAL) -> Residual:  # fmt: skip
+def _residual(
+    error: float,
+    bound: float,
+    source: str,
+    what: str,
+    alpha: float,
+    detectable: float,
+    actual: float | str | None = None,
+    expected: float | str | None = None,
+    kind: Kind = Kind.STATISTICAL,
+) -> Residual:
     return Residual(error, bound, kind, what, actual, expected, source=source, alpha=alpha, detectable=detectable)
 
 
@@ -112,16 +120,19 @@ def dkw(
         gaps, empirical, expected = (below - left).abs(), below, left
     worst = int(gaps.argmax())
     where = f"{what} at {float(places[worst]):.6g}"
-    return _residual(float(gaps[worst]), bound, source, where, alpha, detectable, float(empirical[worst]),
-                     float(expected[worst]))  # fmt: skip
+    return _residual(
+        float(gaps[worst]), bound, source, where, alpha, detectable, float(empirical[worst]), float(expected[worst])
+    )
 
 
 def _distribution(cdf: Callable[[Tensor], Tensor], places: Tensor, name: str) -> Tensor:
     finite = places.isfinite()
     found = cdf(places[finite])
     if not isinstance(found, Tensor) or found.shape != places[finite].shape:
-        raise ValueError(f"{name} must map ({int(finite.sum())},) to the same shape, got "
-                         f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}")  # fmt: skip
+        raise ValueError(
+            f"{name} must map ({int(finite.sum())},) to the same shape, got "
+            f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
+        )
     slack = 16 * torch.finfo(found.dtype).eps if found.dtype.is_floating_point else 0.0
     values = (places > 0).double()
     values[finite] = found.detach().double().cpu()
@@ -219,8 +230,16 @@ def bounded_mean(
     what, source = what or "the mean", "betting"
     stray = int((~((draws >= lower) & (draws <= upper))).sum())
     if stray:
-        return _residual(math.inf, bound, source, f"{stray} of {n} draws are outside [{lower}, {upper}]", alpha,
-                         math.inf, observed, mean)  # fmt: skip
+        return _residual(
+            math.inf,
+            bound,
+            source,
+            f"{stray} of {n} draws are outside [{lower}, {upper}]",
+            alpha,
+            math.inf,
+            observed,
+            mean,
+        )
     gains = x - m
     stakes = {sign: _stakes(n, (m if sign > 0 else 1 - m), alpha) for sign in (1, -1)}
     impossible = (m == 0 and bool((x > 0).any())) or (m == 1 and bool((x < 1).any()))
@@ -229,8 +248,10 @@ def bounded_mean(
     error = math.inf if impossible else float(capital)
     deviation = float(x.std()) if n > 1 else 0.5
     variance = min(deviation + math.sqrt(2 * math.log(2 / beta) / max(n - 1, 1)), 0.5) ** 2
-    detectable = max(_betting_deviation(n, side, m if sign > 0 else 1 - m, variance, alpha, beta / 2)
-                     for sign, side in stakes.items())  # fmt: skip
+    detectable = max(
+        _betting_deviation(n, side, m if sign > 0 else 1 - m, variance, alpha, beta / 2)
+        for sign, side in stakes.items()
+    )
     return _residual(error, bound, source, what, alpha, width * detectable, observed, mean)
 
 
@@ -335,8 +356,17 @@ def t_mean(sample: Tensor, mean: float, *, alpha: float = 1e-4, beta: float = BE
     error = abs(float(centred.mean()))
     if not math.isfinite(scale):
         error, bound, detectable = math.inf, 0.0, math.inf
-    return _residual(error, bound, "Student's t", what or "the mean", alpha, detectable, mean + float(centred.mean()),
-                     mean, Kind.ASYMPTOTIC)  # fmt: skip
+    return _residual(
+        error,
+        bound,
+        "Student's t",
+        what or "the mean",
+        alpha,
+        detectable,
+        mean + float(centred.mean()),
+        mean,
+        Kind.ASYMPTOTIC,
+    )
 
 
 def discrete(
@@ -372,8 +402,10 @@ def discrete(
         kind = getattr(probabilities, "dtype", type(probabilities).__name__)
         raise TypeError(f"probabilities must be a floating tensor, got {kind}")
     if counts.ndim != 1 or counts.shape != probabilities.shape or len(counts) == 0:
-        raise ValueError(f"counts and probabilities must both have shape (k,), got {tuple(counts.shape)} and "
-                         f"{tuple(probabilities.shape)}")  # fmt: skip
+        raise ValueError(
+            f"counts and probabilities must both have shape (k,), got {tuple(counts.shape)} and "
+            f"{tuple(probabilities.shape)}"
+        )
     c, p = counts.detach().double().cpu(), probabilities.detach().double().cpu()
     n, slack = int(counts.sum()), 4 * len(p) * torch.finfo(probabilities.dtype).eps
     if not bool((c >= 0).all()) or n == 0:
@@ -392,5 +424,6 @@ def discrete(
     c, p = c[p > 0], p[p > 0]
     evidence = math.lgamma(k / 2) - math.lgamma(n + k / 2) + float(((c + 0.5).lgamma() - math.lgamma(0.5)).sum())
     error = evidence - float((c * p.log()).sum())
-    return _residual(error, bound, source, where, alpha, detectable, float(counts[worst] / n),
-                     float(probabilities[worst]))  # fmt: skip
+    return _residual(
+        error, bound, source, where, alpha, detectable, float(counts[worst] / n), float(probabilities[worst])
+    )

@@ -49,8 +49,10 @@ def bernoulli_log_prob(outcomes: Tensor, probabilities: Tensor) -> Tensor:
     arguments.alike(outcomes=outcomes, probabilities=probabilities)
     one = binary(outcomes)
     if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-        raise ValueError(f"probabilities must lie in [0, 1], got {float(probabilities.detach().min())} to "
-                         f"{float(probabilities.detach().max())}")  # fmt: skip
+        raise ValueError(
+            f"probabilities must lie in [0, 1], got {float(probabilities.detach().min())} to "
+            f"{float(probabilities.detach().max())}"
+        )
     # A logarithm that is not used must not be infinite: its gradient would be 0 times infinity.
     success = torch.where(one, probabilities, torch.ones_like(probabilities)).log()
     failure = torch.where(one, torch.zeros_like(probabilities), -probabilities).log1p()
@@ -108,8 +110,9 @@ def continuous_bernoulli_log_prob(values: Tensor, logits: Tensor) -> Tensor:
     # log(sinh(a/2) / (a/2)) = a^2/24 - a^4/2880 + ..., to 1e-17 for a < 1/2.
     square = torch.where(small, logits, torch.zeros_like(logits)).square()
     terms = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800, 1 / 479001600, -691 / 15692092416000)
-    series = square * functools.reduce(lambda value, term: value * square + term, reversed(terms[:-1]),
-                                       torch.full_like(square, terms[-1]))  # fmt: skip
+    series = square * functools.reduce(
+        lambda value, term: value * square + term, reversed(terms[:-1]), torch.full_like(square, terms[-1])
+    )
     large = torch.where(small, torch.ones_like(size), size)
     # The distance from the likelier end, so that nothing cancels for large logits.
     far = -large * torch.where(logits > 0, 1 - x, x) - (-torch.expm1(-large) / large).log()
@@ -137,9 +140,14 @@ Grey = Callable[[Tensor, Tensor], Tensor]
 @claim(
     given=lambda f, dtype: st.tuples(
         strategies.tensors((2,), dtype, strategies.unit_interval),
-        strategies.tensors((2,), dtype, st.one_of(
-            st.sampled_from([0.0, 0.5, -0.5, 0.4375, 1e-3, -1e-3, 2.0**-30, 100.0, -1e3]),
-            Interval(reach=50.0).elements(dtype))).map(lambda t: t.to(dtype)),
+        strategies.tensors(
+            (2,),
+            dtype,
+            st.one_of(
+                st.sampled_from([0.0, 0.5, -0.5, 0.4375, 1e-3, -1e-3, 2.0**-30, 100.0, -1e3]),
+                Interval(reach=50.0).elements(dtype),
+            ),
+        ).map(lambda t: t.to(dtype)),
     ),
     reference=continuous_bernoulli_log_prob,
     mutants={
@@ -156,7 +164,7 @@ Grey = Callable[[Tensor, Tensor], Tensor]
             lambda x, a: f(x[..., :1], a[..., :1]) + (a * x)[..., 1:].sum(-1)
         ),
     },
-)  # fmt: skip
+)
 def grey_pixels_have_a_normalised_density(log_prob: Grey, values: Tensor, logits: Tensor) -> Iterator[Residual]:
     r"""For grey pixels the cross-entropy less the logarithm of its integral is the log-density.
 

@@ -17,8 +17,10 @@ def _picked(outcomes: Tensor, rows: Tensor) -> Tensor:
         came = getattr(outcomes, "dtype", type(outcomes).__name__)
         raise TypeError(f"outcomes must be a tensor of indices of dtype torch.int64, got {came}")
     if rows.ndim < 2 or outcomes.shape != rows.shape[:-1] or outcomes.shape[-1] < 1:
-        raise ValueError(f"outcomes must have shape (*batch, n) with n >= 1 for parameters (*batch, n, k), got "
-                         f"{tuple(outcomes.shape)} for {tuple(rows.shape)}")  # fmt: skip
+        raise ValueError(
+            f"outcomes must have shape (*batch, n) with n >= 1 for parameters (*batch, n, k), got "
+            f"{tuple(outcomes.shape)} for {tuple(rows.shape)}"
+        )
     k = rows.shape[-1]
     if not bool(((outcomes >= 0) & (outcomes < k)).all()):
         raise ValueError(

@@ -200,8 +200,11 @@ class Normals:
         if self.spread == "scale_tril":
             return list(spread)
         deviation: dict[str, Callable[[Any], Any]] = {
-            "log_variance": lambda v: arb.exp(v / 2), "variance": arb.sqrt, "std": lambda v: v, "log_std": arb.exp,
-        }  # fmt: skip
+            "log_variance": lambda v: arb.exp(v / 2),
+            "variance": arb.sqrt,
+            "std": lambda v: v,
+            "log_std": arb.exp,
+        }
         n = len(spread)
         return [[deviation[self.spread](spread[i]) if i == j else 0 for j in range(n)] for i in range(n)]
 

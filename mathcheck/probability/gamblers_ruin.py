@@ -97,8 +97,10 @@ def log_hit_probability(start: Tensor, target: Tensor, win: Tensor) -> Tensor:
     arguments.floating(win=win)
     arguments.instances(Tensor, start=start, target=target)
     if start.shape != win.shape or target.shape != win.shape:
-        raise ValueError(f"start, target and win must have one shape, got {tuple(start.shape)}, {tuple(target.shape)} "
-                         f"and {tuple(win.shape)}")  # fmt: skip
+        raise ValueError(
+            f"start, target and win must have one shape, got {tuple(start.shape)}, {tuple(target.shape)} "
+            f"and {tuple(win.shape)}"
+        )
     if not bool(((start >= 1) & (start <= target) & (win > 0) & (win < 1)).all()):
         raise ValueError("1 <= start <= target and 0 < win < 1 must hold, got an entry outside")
     i, n = start.to(win.dtype), target.to(win.dtype)
@@ -113,8 +115,10 @@ def log_hit_probability(start: Tensor, target: Tensor, win: Tensor) -> Tensor:
 _SMALL = (3, 6, 12)
 weights = Sampler(
     lambda n, generator: sample_log_weights(n, *_SMALL, 18 / 37, 0.55, generator).exp(),
-    mean=float(hit_within(*_SMALL, Fraction(18, 37))), bounds=(0.0, 1.0), dtype=torch.float64,
-)  # fmt: skip
+    mean=float(hit_within(*_SMALL, Fraction(18, 37))),
+    bounds=(0.0, 1.0),
+    dtype=torch.float64,
+)
 
 HitProbability = Callable[[int, int, Fraction], Fraction]
 HitWithin = Callable[[int, int, int, Fraction], Fraction]
@@ -195,19 +199,22 @@ def closed_form_solves_the_recurrence(hit: HitProbability, target: int, win: Fra
 
 @claim(
     given=lambda f, dtype: st.tuples(
-        st.integers(1, 200), st.integers(0, 200),
+        st.integers(1, 200),
+        st.integers(0, 200),
         st.one_of(st.sampled_from([0.5, 18 / 37, 0.5 + 2.0**-20, 0.25, 0.75, 0.999]), st.floats(0.01, 0.99)).map(
-            lambda p: torch.tensor(p, dtype=dtype))),
+            lambda p: torch.tensor(p, dtype=dtype)
+        ),
+    ),
     reference=log_hit_probability,
     mutants={
-        "the formula is computed as it stands": lambda f: lambda i, n, p: (
-            ((1 - ((1 - p) / p) ** i) / (1 - ((1 - p) / p) ** n)).log()
+        "the formula is computed as it stands": lambda f: (
+            lambda i, n, p: ((1 - ((1 - p) / p) ** i) / (1 - ((1 - p) / p) ** n)).log()
         ),
         "the odds are inverted": lambda f: lambda i, n, p: f(i, n, 1 - p),
         "the fortune is counted from the target": lambda f: lambda i, n, p: f((n - i).clamp(min=1), n, p),
     },
     uses=(closed_form_solves_the_recurrence,),
-)  # fmt: skip
+)
 def logarithm_is_that_of_the_closed_form(
     log_hit: Callable[[Tensor, Tensor, Tensor], Tensor], start: int, more: int, win: Tensor
 ) -> Iterator[Residual]:
@@ -220,8 +227,10 @@ def logarithm_is_that_of_the_closed_form(
     p = Fraction(float(win))
     true = enumeration.log_ball(hit_probability(start, target, p))
     slope = abs(math.log((1 - p) / p))
-    terms = [abs(math.log(-math.expm1(-k * slope))) + k * slope / math.expm1(min(k * slope, 700.0)) if slope else 0.0
-             for k in (start, target)]  # fmt: skip
+    terms = [
+        abs(math.log(-math.expm1(-k * slope))) + k * slope / math.expm1(min(k * slope, 700.0)) if slope else 0.0
+        for k in (start, target)
+    ]
     size = float(true.mid.abs()) + sum(terms) + (target * slope if 2 * p < 1 else 0.0)
     coins, wanted = (torch.tensor(k, device=win.device) for k in (start, target))
     yield close(log_hit(coins, wanted, win), true, ulps=16, scale=size, what="log h(i)")
@@ -238,8 +247,10 @@ def _by_images(start: int, target: int, horizon: int, win: Fraction) -> Fraction
     total = Fraction(0)
     for n in range(1, horizon + 1):
         shifts = range(-n // (2 * target) - 1, n // (2 * target) + 2)
-        inside = sum(paths(n - 1, target - 1 - start + 2 * k * target) - paths(n - 1, target - 1 + start + 2 * k * target)
-                     for k in shifts)  # fmt: skip
+        inside = sum(
+            paths(n - 1, target - 1 - start + 2 * k * target) - paths(n - 1, target - 1 + start + 2 * k * target)
+            for k in shifts
+        )
         wins, odd = divmod(n + target - start, 2)
         total += 0 if odd else inside * win**wins * (1 - win) ** (n - wins)
     return total
@@ -267,28 +278,30 @@ def finite_horizon_is_exact(hit: HitWithin, game: tuple[int, int, int], win: Fra
     steps = enumeration.product({True: win, False: 1 - win}, horizon)
     reached = enumeration.expectation(steps, lambda path: int(stopped_weight(path, start, target, win, win) > 0))
     yield exactly(hit(start, target, horizon, win), reached, what="the sum over all paths")
-    yield exactly(hit(start, target, horizon + more, win), _by_images(start, target, horizon + more, win),
-                  what="the method of images")  # fmt: skip
+    yield exactly(
+        hit(start, target, horizon + more, win),
+        _by_images(start, target, horizon + more, win),
+        what="the method of images",
+    )
 
 
 _WEIGHTS: dict[str, Callable[[Weight], Weight]] = {
     "the ratio is inverted (q/p for p/q)": lambda w: lambda s, i, n, p, q: w(s, i, n, q, p),
     "a gambler without a coin bets on": lambda w: _with_debt,
-    "losses are not weighted": lambda w: (
-        lambda s, i, n, p, q: (p / q) ** sum(s) if w(s, i, n, p, q) else Fraction(0)
-    ),
-}  # fmt: skip
+    "losses are not weighted": lambda w: lambda s, i, n, p, q: (p / q) ** sum(s) if w(s, i, n, p, q) else Fraction(0),
+}
 
 
 @claim(
     given=lambda w, dtype: st.tuples(_games(w, dtype), _ODDS, _ODDS),
     reference=stopped_weight,
-    mutants=_WEIGHTS | {
+    mutants=_WEIGHTS
+    | {
         "the weight is left out": lambda w: lambda s, i, n, p, q: Fraction(w(s, i, n, p, q) > 0),
     },
     uses=(finite_horizon_is_exact,),
     examples=60,
-)  # fmt: skip
+)
 def stopped_weights_are_unbiased(
     weight: Weight, game: tuple[int, int, int], win: Fraction, proposal: Fraction
 ) -> Iterator[Residual]:
@@ -363,18 +376,23 @@ def _log(weight: Fraction) -> object:
     given=_long_paths,
     reference=stopped_log_weight,
     mutants={
-        "the weights are multiplied before their logarithm is taken (an underflow)": lambda f: lambda *x: f(*x).exp().log(),
+        "the weights are multiplied before their logarithm is taken (an underflow)": lambda f: (
+            lambda *x: f(*x).exp().log()
+        ),
         "the ratio is inverted (q/p for p/q)": lambda f: lambda s, i, n, p, q: f(s, i, n, q, p),
         "all bets are weighted, also those after the decision": lambda f: (
-            lambda s, i, n, p, q: torch.where(f(s, i, n, p, q) > -math.inf, (
-                s.sum(-1) * math.log(p / q) + (~s).sum(-1) * math.log((1 - p) / (1 - q))).double(), -math.inf)
+            lambda s, i, n, p, q: torch.where(
+                f(s, i, n, p, q) > -math.inf,
+                (s.sum(-1) * math.log(p / q) + (~s).sum(-1) * math.log((1 - p) / (1 - q))).double(),
+                -math.inf,
+            )
         ),
         "a gambler without a coin bets on": lambda f: (
             lambda s, i, n, p, q: f(s, i + s.shape[-1], n + s.shape[-1], p, q)
         ),
     },
     examples=60,
-)  # fmt: skip
+)
 def log_weights_are_those_of_the_paths(
     log_weight: LogWeight, steps: Tensor, start: int, target: int, win: float, proposal: float
 ) -> Iterator[Residual]:

@@ -165,7 +165,7 @@ def _estimates(mean: Mean, p: Weights, q: Weights, f: Weights, draws: int) -> di
         "it is divided by K + 1": lambda m: lambda w, f: m(w, f) * len(w) / (len(w) + 1),
     },
     examples=60,
-)  # fmt: skip
+)
 def weighted_mean_is_unbiased(
     mean: Mean, p: list[Fraction], q: list[Fraction], f: list[Fraction], draws: int
 ) -> Iterator[Residual]:
@@ -205,10 +205,15 @@ def variance_is_that_of_the_weighted_values(
 
 
 plain = Importance(
-    importance_estimate, effective_size=effective_sample_size, log_evidence=log_importance_estimate,
+    importance_estimate,
+    effective_size=effective_sample_size,
+    log_evidence=log_importance_estimate,
     batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
+)
 self_normalized = Importance(
-    self_normalized_estimate, self_normalized=True, effective_size=effective_sample_size,
-    log_evidence=log_importance_estimate, batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
+    self_normalized_estimate,
+    self_normalized=True,
+    effective_size=effective_sample_size,
+    log_evidence=log_importance_estimate,
+    batch_shapes=BATCH_SHAPES,
+)

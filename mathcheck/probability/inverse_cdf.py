@@ -163,13 +163,19 @@ def _search(cdf: Map, u: Tensor, density: Map | None, lower: float, upper: float
 
 def _mixed_cdf(x: Tensor) -> Tensor:
     """A jump of 1/4 at 0, a slope on (0, 1), a flat part on (1, 2), a jump of 1/4 at 2, a slope on (2, 3)."""
-    return torch.where(x < 0, 0.0, torch.where(x < 1, 0.25 + x / 4, torch.where(x < 2, 0.5, torch.where(
-        x < 3, 0.75 + (x - 2) / 4, 1.0)))).to(x.dtype)  # fmt: skip
+    return torch.where(
+        x < 0,
+        0.0,
+        torch.where(x < 1, 0.25 + x / 4, torch.where(x < 2, 0.5, torch.where(x < 3, 0.75 + (x - 2) / 4, 1.0))),
+    ).to(x.dtype)
 
 
 def _mixed_left(x: Tensor) -> Tensor:
-    return torch.where(x <= 0, 0.0, torch.where(x <= 1, 0.25 + x / 4, torch.where(x <= 2, 0.5, torch.where(
-        x <= 3, 0.75 + (x - 2) / 4, 1.0)))).to(x.dtype)  # fmt: skip
+    return torch.where(
+        x <= 0,
+        0.0,
+        torch.where(x <= 1, 0.25 + x / 4, torch.where(x <= 2, 0.5, torch.where(x <= 3, 0.75 + (x - 2) / 4, 1.0))),
+    ).to(x.dtype)
 
 
 def _lomax_cdf(x: Tensor) -> Tensor:
@@ -196,23 +202,40 @@ def _sampled(quantile: Map) -> Callable[[int, Generator], Tensor]:
 
 
 table = Quantile(
-    lambda u: table_quantile(u, *_columns(u)), lambda x: table_cdf(x, *_columns(x)),
-    lambda x: table_cdf(x, *_columns(x), left=True), ulps=0, batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
+    lambda u: table_quantile(u, *_columns(u)),
+    lambda x: table_cdf(x, *_columns(x)),
+    lambda x: table_cdf(x, *_columns(x), left=True),
+    ulps=0,
+    batch_shapes=BATCH_SHAPES,
+)
 mixed = Quantile(
     lambda u: invert_cdf(_mixed_cdf, u), _mixed_cdf, _mixed_left, Interval(reach=4.0), 0, batch_shapes=BATCH_SHAPES
 )
-lomax = Quantile(lambda u: invert_cdf(_lomax_cdf, u, _lomax_density), _lomax_cdf, None, Interval(0.0, reach=1e3), 0,
-                 batch_shapes=BATCH_SHAPES)  # fmt: skip
-logistic = Quantile(lambda u: invert_cdf(torch.sigmoid, u, _logistic_density), torch.sigmoid, None,
-                    Interval(reach=30.0), 2, batch_shapes=BATCH_SHAPES)  # fmt: skip
+lomax = Quantile(
+    lambda u: invert_cdf(_lomax_cdf, u, _lomax_density),
+    _lomax_cdf,
+    None,
+    Interval(0.0, reach=1e3),
+    0,
+    batch_shapes=BATCH_SHAPES,
+)
+logistic = Quantile(
+    lambda u: invert_cdf(torch.sigmoid, u, _logistic_density),
+    torch.sigmoid,
+    None,
+    Interval(reach=30.0),
+    2,
+    batch_shapes=BATCH_SHAPES,
+)
 table_draws = Sampler(_sampled(table.quantile), table.cdf, table.left_cdf, mean=2.25, bounds=(-1.5, 7.0))
 mixed_draws = Sampler(_sampled(mixed.quantile), _mixed_cdf, _mixed_left, mean=1.25, bounds=(0.0, 3.0), draws=20_000)
 lomax_draws = Sampler(_sampled(lomax.quantile), _lomax_cdf, draws=20_000)
 lomax_density = Density(
-    lambda x: torch.where(x < 0, -math.inf, -2 * x.clamp(min=0).log1p()), Interval(0.0, reach=1e3),
-    cdf=lambda x: x.clamp(min=0) / (1 + x.clamp(min=0)), batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
+    lambda x: torch.where(x < 0, -math.inf, -2 * x.clamp(min=0).log1p()),
+    Interval(0.0, reach=1e3),
+    cdf=lambda x: x.clamp(min=0) / (1 + x.clamp(min=0)),
+    batch_shapes=BATCH_SHAPES,
+)
 
 Solve = Callable[[Map, Tensor, Map], Tensor]
 TableQuantile = Callable[[Tensor, Tensor, Tensor], Tensor]

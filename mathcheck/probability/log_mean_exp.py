@@ -61,8 +61,12 @@ def _given(f: LogMeanExp, dtype: torch.dtype, least: int = 1) -> st.SearchStrate
     """Rows far apart, and rows of weights that are nearly equal, or nearly 1."""
     far = _rows(Interval(reach=1e4).elements(dtype), dtype, least)
     unit = _rows(Interval(reach=1.0).elements(dtype), dtype, least)
-    near = st.builds(lambda x, size, shift: (x * size + shift).to(dtype), unit,
-                     st.sampled_from([1e-1, 1e-3, 1e-6]), st.sampled_from([0.0, 0.0, 1.0, -700.0]))  # fmt: skip
+    near = st.builds(
+        lambda x, size, shift: (x * size + shift).to(dtype),
+        unit,
+        st.sampled_from([1e-1, 1e-3, 1e-6]),
+        st.sampled_from([0.0, 0.0, 1.0, -700.0]),
+    )
     return st.tuples(st.one_of(far, near))
 
 
@@ -173,19 +177,24 @@ def infinite_entries_are_limits(log_mean: LogMeanExp, x: Tensor) -> Iterator[Res
     reference=log_mean_exp,
     mutants={
         "the largest entry is detached": lambda f: (
-            lambda x: x.detach().amax(-1) + f(torch.where(x == x.amax(-1, keepdim=True), x.detach(), x)
-                                              - x.detach().amax(-1, keepdim=True))
+            lambda x: (
+                x.detach().amax(-1)
+                + f(torch.where(x == x.amax(-1, keepdim=True), x.detach(), x) - x.detach().amax(-1, keepdim=True))
+            )
         ),
         "its gradient is averaged over the entries": lambda f: (
             lambda x: f(x).detach() + (f(x) - f(x).detach()) / x.shape[-1]
         ),
         "small weights are rounded to multiples of eps": lambda f: (
-            lambda x: f(x).detach() + torch.expm1(x - x.detach().amax(-1, keepdim=True)).mean(-1).log1p()
-            - torch.expm1(x - x.amax(-1, keepdim=True)).mean(-1).log1p().detach()
+            lambda x: (
+                f(x).detach()
+                + torch.expm1(x - x.detach().amax(-1, keepdim=True)).mean(-1).log1p()
+                - torch.expm1(x - x.amax(-1, keepdim=True)).mean(-1).log1p().detach()
+            )
         ),
     },
     examples=60,
-)  # fmt: skip
+)
 def gradient_is_the_softmax(log_mean: LogMeanExp, x: Tensor) -> Iterator[Residual]:
     r"""The gradient holds the normalised weights: $\partial_i\log\frac1n\sum_j e^{x_j} = e^{x_i}/\sum_j e^{x_j}$.
 

@@ -76,7 +76,10 @@ by_log_std = LogLikelihood(
 )
 by_std = LogLikelihood(normal_log_prob_from_std, normals("std"), batch_shapes=BATCH_SHAPES)
 normal = Density(
-    _normal(1.5, 0.25), Interval(reach=20.0), cdf=lambda x: torch.erfc((1.5 - x) / 0.25 / math.sqrt(2)) / 2, points=(1.5,),
+    _normal(1.5, 0.25),
+    Interval(reach=20.0),
+    cdf=lambda x: torch.erfc((1.5 - x) / 0.25 / math.sqrt(2)) / 2,
+    points=(1.5,),
     batch_shapes=BATCH_SHAPES,
-)  # fmt: skip
+)
 plane_normal = Density(_normal(0.5, 2.0, vector=True), event_shape=(2,), batch_shapes=BATCH_SHAPES)

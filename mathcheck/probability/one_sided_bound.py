@@ -106,8 +106,15 @@ def no_distribution_has_more_above(
     share = share_above(values, weights, k)
     allowed = bound(k)
     if share is not None:
-        yield Residual(max(float(share - allowed), 0.0), 0.0, Kind.EXACT, "P(S >= mu + k sigma)", float(share),
-                       float(allowed), source="rational arithmetic")  # fmt: skip
+        yield Residual(
+            max(float(share - allowed), 0.0),
+            0.0,
+            Kind.EXACT,
+            "P(S >= mu + k sigma)",
+            float(share),
+            float(allowed),
+            source="rational arithmetic",
+        )
     attained = share_above(*_sharpest(k), k)
     yield exactly(allowed, attained, kind=Kind.EXACT, what="the bound and the largest share")
 

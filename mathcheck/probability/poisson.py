@@ -35,8 +35,9 @@ def poisson_log_prob(outcomes: Tensor, rates: Tensor) -> Tensor:
     arguments.alike(outcomes=outcomes, rates=rates)
     _counted(outcomes)
     if not bool(((rates >= 0) & rates.isfinite()).all()):
-        raise ValueError(f"rates must be finite and at least 0, got {float(rates.detach().min())} to "
-                         f"{float(rates.detach().max())}")  # fmt: skip
+        raise ValueError(
+            f"rates must be finite and at least 0, got {float(rates.detach().min())} to {float(rates.detach().max())}"
+        )
     # A logarithm that is not used must not be infinite: its gradient would be 0 times infinity.
     logs = torch.where(outcomes == 0, torch.ones_like(rates), rates).log()
     return (outcomes * logs - rates - torch.lgamma(outcomes + 1)).sum(-1)

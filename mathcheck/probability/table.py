@@ -14,8 +14,10 @@ def _checked(places: Tensor, levels: Tensor) -> None:
     arguments.floating(places=places)
     arguments.floating(levels=levels)
     if places.ndim != 1 or places.shape != levels.shape or len(places) == 0:
-        raise ValueError(f"places and levels must both have shape (k,) with k >= 1, got {tuple(places.shape)} and "
-                         f"{tuple(levels.shape)}")  # fmt: skip
+        raise ValueError(
+            f"places and levels must both have shape (k,) with k >= 1, got {tuple(places.shape)} and "
+            f"{tuple(levels.shape)}"
+        )
     if not bool((places.diff() > 0).all()):
         raise ValueError(f"places must increase, got {places.tolist()[:8]}")
     if not bool((levels.diff() >= 0).all()) or not float(levels[0]) >= 0 or float(levels[-1]) != 1:

@@ -68,9 +68,15 @@ def show(m: Measurement) -> None:
     for t in sorted(m.timings, key=lambda t: t.seconds):
         spread = f" [{_times(t.ratios[0])}, {_times(t.ratios[1])}]" if t.ratios else ""
         wrong = Text("WRONG", "red") if not t.error <= 1 else Text(short(t.error))
-        grid.add_row(Text(t.name, "bold" if t.name.startswith(OURS) else ""), _times(t.ratio) + spread,
-                     _seconds(t.seconds), f"{100 * m.floor / t.seconds:.0f} %", wrong, _bytes(t.peak),
-                     _seconds(t.first))  # fmt: skip
+        grid.add_row(
+            Text(t.name, "bold" if t.name.startswith(OURS) else ""),
+            _times(t.ratio) + spread,
+            _seconds(t.seconds),
+            f"{100 * m.floor / t.seconds:.0f} %",
+            wrong,
+            _bytes(t.peak),
+            _seconds(t.first),
+        )
     for name, reason in m.failures.items():
         grid.add_row(Text(name), Text("failed: " + reason, "yellow", overflow="fold"))
     title = f"{m.title}   {size_text(m)}, {m.dtype.removeprefix('torch.')}"
@@ -97,8 +103,13 @@ def as_json(machine: Machine, device: str, measurements: Sequence[Measurement], 
         for name in dict.fromkeys(m.kernel for m in measurements)
         for own in [[m for m in measurements if m.kernel == name]]
     }
-    content = {"schema": SCHEMA, "device": device, "machine": dataclasses.asdict(machine), "exponents": exponents,
-               "measurements": [dataclasses.asdict(m) for m in measurements]}  # fmt: skip
+    content = {
+        "schema": SCHEMA,
+        "device": device,
+        "machine": dataclasses.asdict(machine),
+        "exponents": exponents,
+        "measurements": [dataclasses.asdict(m) for m in measurements],
+    }
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -186,14 +197,22 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
         for place, (label, t) in enumerate(shown.items()):
             if t is not None and t.ratio is not None and t.ratios is not None:
                 axes.plot(t.ratios, [row - 0.12 * (place - 1)] * 2, color=f"C{place}", lw=1)
-                axes.plot(t.ratio, row - 0.12 * (place - 1), "os^"[place], color=f"C{place}", ms=5,
-                          label=label if row == len(names) - 1 else None)  # fmt: skip
+                axes.plot(
+                    t.ratio,
+                    row - 0.12 * (place - 1),
+                    "os^"[place],
+                    color=f"C{place}",
+                    ms=5,
+                    label=label if row == len(names) - 1 else None,
+                )
     axes.axvline(1, color="0.5", lw=0.8)
     axes.set(xscale="log", xlabel="times as fast as the plain code", ylim=(-0.6, len(names) - 0.4))
     axes.set_yticks(range(len(names)), [m.title for m in reversed(largest)])
     axes.grid(axis="x", color="0.9")
-    handles = [plt.Line2D([], [], ls="", marker="os^"[k], color=f"C{k}", label=label)
-               for k, label in enumerate(("mathcheck", "mathcheck, compiled", "best peer"))]  # fmt: skip
+    handles = [
+        plt.Line2D([], [], ls="", marker="os^"[k], color=f"C{k}", label=label)
+        for k, label in enumerate(("mathcheck", "mathcheck, compiled", "best peer"))
+    ]
     axes.legend(handles=handles, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     drawn.savefig(folder / "ratios.png", dpi=110)
     columns = 4
@@ -207,8 +226,15 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
         who = [OURS, PLAIN, *([rival.name] if (rival := best_peer(own[-1])) else [])]
         for place, label in enumerate(who):
             found = [(k, t.seconds) for k, m in enumerate(own) if (t := m.of(label)) is not None]
-            panel.plot([k for k, _ in found], [s for _, s in found], "o-", ms=3, lw=1, color=("C0", "0.5", "C2")[place],
-                       label=label)  # fmt: skip
+            panel.plot(
+                [k for k, _ in found],
+                [s for _, s in found],
+                "o-",
+                ms=3,
+                lw=1,
+                color=("C0", "0.5", "C2")[place],
+                label=label,
+            )
         panel.set_title(textwrap.fill(own[-1].title, 36), fontsize=7)
         panel.set_xticks(range(len(own)), ["\n".join(size_text(m).split(", ")) for m in own], fontsize=5)
         panel.set(yscale="log")

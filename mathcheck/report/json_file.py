@@ -48,11 +48,17 @@ def as_json(report: Report) -> dict[str, Any]:
         if result.evidence is not None
     ]
     steps = [
-        {"proof": step.proof, "heading": step.heading, "line": step.line, "holds": step.holds, "error": step.error,
-         "evidence": [_evidence(evidence) for evidence in step.evidence]}
+        {
+            "proof": step.proof,
+            "heading": step.heading,
+            "line": step.line,
+            "holds": step.holds,
+            "error": step.error,
+            "evidence": [_evidence(evidence) for evidence in step.evidence],
+        }
         for result in report.results
         for step in result.steps
-    ]  # fmt: skip
+    ]
     content = {
         "schema": SCHEMA,
         "mathcheck": mathcheck.__version__,
@@ -82,11 +88,16 @@ def as_json(report: Report) -> dict[str, Any]:
         "claims": claims,
         "proof_steps": steps,
         "alpha_ledger": [
-            {"claim": spent.claim, "alpha": spent.alpha, "inputs": spent.inputs, "spent": spent.total,
-             "detectable": spent.detectable}
+            {
+                "claim": spent.claim,
+                "alpha": spent.alpha,
+                "inputs": spent.inputs,
+                "spent": spent.total,
+                "detectable": spent.detectable,
+            }
             for spent in ledger
         ],
-    }  # fmt: skip
+    }
     return {key: _plain(value) for key, value in content.items()}
 
 

@@ -19,8 +19,9 @@ def as_xml(report: Report) -> ElementTree.Element:
     """A `testsuite` for each derivation; a claim in error is an `error`, another failing one a `failure`."""
     root = ElementTree.Element("testsuites", name="mathcheck", time=f"{report.seconds:.3f}")
     for derivation, results in report.derivations.items():
-        suite = ElementTree.SubElement(root, "testsuite", name=derivation,
-                                       timestamp=report.started.isoformat(timespec="seconds"))  # fmt: skip
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=derivation, timestamp=report.started.isoformat(timespec="seconds")
+        )
         properties = ElementTree.SubElement(suite, "properties")
         settings = {"seed": report.options.settings.seed, "dtype": report.dtype, "device": report.options.device}
         for name, value in settings.items():
@@ -46,8 +47,9 @@ def _legal(text: str) -> str:
 
 
 def _case(suite: ElementTree.Element, derivation: str, name: str, seconds: float) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname=f"mathcheck.{derivation}", name=_legal(name),
-                                  time=f"{seconds:.3f}")  # fmt: skip
+    return ElementTree.SubElement(
+        suite, "testcase", classname=f"mathcheck.{derivation}", name=_legal(name), time=f"{seconds:.3f}"
+    )
 
 
 def _add_claim(suite: ElementTree.Element, report: Report, result: Result, evidence: Evidence) -> None:

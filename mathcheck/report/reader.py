@@ -41,8 +41,10 @@ def show_list(entries: Sequence[Entry], proofs: Mapping[str, Path], *, verbose: 
             draw(screen, _claim(entry, verbose))
         screen.print()
     claims = count(len(entries), "claim")
-    screen.print(f"{count(len({e.derivation for e in entries} | set(proofs)), 'derivation')}, {claims}, "
-                 f"{count(len(proofs), 'proof')}")  # fmt: skip
+    screen.print(
+        f"{count(len({e.derivation for e in entries} | set(proofs)), 'derivation')}, {claims}, "
+        f"{count(len(proofs), 'proof')}"
+    )
 
 
 def _claim(entry: Entry, verbose: bool) -> RenderableType:

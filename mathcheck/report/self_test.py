@@ -24,8 +24,9 @@ def failures(parts: Sequence[Part]) -> list[str]:
     found = [f"{p.name}: a rate is not as promised" for p in parts if isinstance(p, Calibration) and not p.kept]
     found += [
         f"{p.name}: {p.alarms.count} false alarms of {p.alarms.runs}, promised {short(p.alarms.promised)}"
-        for p in parts if isinstance(p, LawAlarms) and not p.alarms.kept
-    ]  # fmt: skip
+        for p in parts
+        if isinstance(p, LawAlarms) and not p.alarms.kept
+    ]
     for part in parts:
         if isinstance(part, KillMatrix):
             found += [f"{part.kind}: no law refutes it when {kill.slip}" for kill in part.kills if not kill.killed]
@@ -80,8 +81,11 @@ def show(parts: Sequence[Part], seconds: float) -> None:
         shown += [Text(f"{said}, {short(promised)} expected at most", "bold"), Text()]
     for part in parts:
         if isinstance(part, KillMatrix):
-            shown += [Text(f"{part.kind}: laws against slips (x refuted, · not seen, ! crashed)", "bold"),
-                      *_matrix(part), Text()]  # fmt: skip
+            shown += [
+                Text(f"{part.kind}: laws against slips (x refuted, · not seen, ! crashed)", "bold"),
+                *_matrix(part),
+                Text(),
+            ]
     draw(screen, *shown)
     bad = failures(parts)
     for line in bad:
@@ -120,16 +124,27 @@ def as_json(parts: Sequence[Part], *, seed: int, seconds: float) -> dict[str, An
         return {**dataclasses.asdict(value), "interval": list(value.interval), "kept": value.kept}
 
     return {
-        "schema": SCHEMA, "seed": seed, "seconds": seconds, "summary": summary(parts), "failures": failures(parts),
+        "schema": SCHEMA,
+        "seed": seed,
+        "seconds": seconds,
+        "summary": summary(parts),
+        "failures": failures(parts),
         "calibrations": [
-            {"name": p.name, "alarms": [{"level": level, **rate(r)} for level, r in p.alarms.items()], "alpha": p.alpha,
-             "detectable": p.detectable, "power": [rate(r) for r in p.power], "kept": p.kept}
-            for p in parts if isinstance(p, Calibration)
+            {
+                "name": p.name,
+                "alarms": [{"level": level, **rate(r)} for level, r in p.alarms.items()],
+                "alpha": p.alpha,
+                "detectable": p.detectable,
+                "power": [rate(r) for r in p.power],
+                "kept": p.kept,
+            }
+            for p in parts
+            if isinstance(p, Calibration)
         ],
         "law_alarms": [{"name": p.name, **rate(p.alarms)} for p in parts if isinstance(p, LawAlarms)],
         "kill_matrices": [dataclasses.asdict(p) for p in parts if isinstance(p, KillMatrix)],
         "readme": markdown(parts),
-    }  # fmt: skip
+    }
 
 
 def markdown(parts: Sequence[Part]) -> str:
@@ -141,12 +156,18 @@ def markdown(parts: Sequence[Part]) -> str:
         lines += [f"| {' | '.join(row)} |" for row in _calibration_rows(parts)]
     alarms = [part.alarms for part in parts if isinstance(part, LawAlarms)]
     if alarms:
-        lines += ["", f"{len(alarms)} statistical laws, each run {alarms[0].runs} times on a correct subject at the level with "
-                  f"which it is used: {sum(rate.count for rate in alarms)} false alarms."]  # fmt: skip
+        lines += [
+            "",
+            f"{len(alarms)} statistical laws, each run {alarms[0].runs} times on a correct subject at the level with "
+            f"which it is used: {sum(rate.count for rate in alarms)} false alarms.",
+        ]
     matrices = [part for part in parts if isinstance(part, KillMatrix)]
     if matrices:
-        lines += ["", "| kind | laws | known slips | refuted by a law | laws that refute a slip, on average |",
-                  "| --- | --- | --- | --- | --- |"]  # fmt: skip
+        lines += [
+            "",
+            "| kind | laws | known slips | refuted by a law | laws that refute a slip, on average |",
+            "| --- | --- | --- | --- | --- |",
+        ]
     for part in matrices:
         hits = [list(kill.verdicts.values()).count("refuted") for kill in part.kills]
         killed, mean = sum(hit > 0 for hit in hits), sum(hits) / len(hits)

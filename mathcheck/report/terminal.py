@@ -22,10 +22,20 @@ from mathcheck.runner.proofs import StepResult
 from mathcheck.runner.run import Result, Task
 
 WIDEST = 110
-_MARKS = {Status.HOLDS: ("✓", "green"), Status.SKIPPED: ("–", "yellow"), Status.VACUOUS: ("✗", "red"),
-          Status.REFUTED: ("✗", "red"), Status.ERROR: ("✗", "red")}  # fmt: skip
-_BRIEF = {Kind.EXACT: "exact", Kind.ENCLOSED: "encl", Kind.NUMERICAL: "num", Kind.STATISTICAL: "stat",
-          Kind.ASYMPTOTIC: "asym"}  # fmt: skip
+_MARKS = {
+    Status.HOLDS: ("✓", "green"),
+    Status.SKIPPED: ("–", "yellow"),
+    Status.VACUOUS: ("✗", "red"),
+    Status.REFUTED: ("✗", "red"),
+    Status.ERROR: ("✗", "red"),
+}
+_BRIEF = {
+    Kind.EXACT: "exact",
+    Kind.ENCLOSED: "encl",
+    Kind.NUMERICAL: "num",
+    Kind.STATISTICAL: "stat",
+    Kind.ASYMPTOTIC: "asym",
+}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -103,8 +113,13 @@ def progress(todo: Sequence[Task], *, quiet: bool = False) -> Iterator[Callable[
         yield tell
         return
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
-               TimeElapsedColumn())  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=screen, transient=True) as bar:
         line = bar.add_task(_path(todo[0].derivation) if todo else "", total=len(todo))
 
@@ -122,8 +137,13 @@ def progress(todo: Sequence[Task], *, quiet: bool = False) -> Iterator[Callable[
 def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
     """A bar on standard error, where that is a terminal; yields the function to call when one of `total` is done."""
     screen = console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
-               TimeElapsedColumn())  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         line = bar.add_task(what, total=total)
         yield lambda: bar.advance(line)
@@ -133,8 +153,14 @@ def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
 def telling() -> Iterator[Callable[[str, int, int, str], None]]:
     """Bars on standard error, one for each thing that goes on; yields the function to call with what, done, total, status."""
     screen = console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
-               TimeElapsedColumn(), TextColumn("{task.fields[status]}", markup=False))  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
+    )
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         lines: dict[str, TaskID] = {}
 
@@ -157,8 +183,9 @@ def _path(derivation: str) -> str:
 def table(report: Report, *, width: int, quiet: bool = False, verbose: bool = False) -> Table:
     """The figures of a run: a row for each derivation, and below it, unless `quiet`, one for each claim."""
     brief = width < 96
-    grid = Table(box=None, padding=(0, 1 if brief else 2, 0, 0), pad_edge=False, width=min(width, WIDEST),
-                 header_style="dim")  # fmt: skip
+    grid = Table(
+        box=None, padding=(0, 1 if brief else 2, 0, 0), pad_edge=False, width=min(width, WIDEST), header_style="dim"
+    )
     grid.add_column("", ratio=1, overflow="fold")
     # The claims' titles need the room; a derivation of several kinds may take a second line instead.
     grid.add_column("evidence", max_width=None if quiet else 11 if brief else 12, min_width=8)
@@ -288,8 +315,11 @@ def closing(report: Report) -> str:
         text = f"{how} after {len(report.results)} of {report.planned}; so far {text}"
     claims, held = sum(totals.claims.values()), totals.claims.get(Status.HOLDS, 0)
     parts = [f"{held} of {claims:,} claims hold" if held < claims else count(claims, "claim")]
-    parts += [f"{n} {status}" for status in (Status.REFUTED, Status.ERROR, Status.SKIPPED)
-              if (n := totals.claims.get(status, 0))]  # fmt: skip
+    parts += [
+        f"{n} {status}"
+        for status in (Status.REFUTED, Status.ERROR, Status.SKIPPED)
+        if (n := totals.claims.get(status, 0))
+    ]
     refuted = f"{totals.refuted} of {totals.mutants}" if totals.refuted < totals.mutants else f"{totals.refuted}"
     parts.append(f"{refuted} mutant{'' if totals.mutants == 1 else 's'} refuted")
     if totals.steps:

@@ -58,13 +58,15 @@ class Entry:
 
 
 def modules() -> list[ModuleType]:
-    """Every module of the topic folders, imported, in reading order."""
-    found = []
-    for topic in TOPICS:
-        path = Path(mathcheck.__file__).parent / topic
-        names = sorted(info.name for info in pkgutil.iter_modules([str(path)])) if path.is_dir() else []
-        found += [importlib.import_module(f"mathcheck.{topic}.{name}") for name in names]
-    return found
+    """Every module of the topic folders, imported, in reading order; of a theorem that is a folder, its parts."""
+    package = Path(mathcheck.__file__).parent
+    return [importlib.import_module(name) for topic in TOPICS for name in _names(f"mathcheck.{topic}", package / topic)]
+
+
+def _names(package: str, folder: Path) -> Iterator[str]:
+    for info in sorted(pkgutil.iter_modules([str(folder)]), key=lambda info: info.name):
+        name = f"{package}.{info.name}"
+        yield from _names(name, folder / info.name) if info.ispkg else [name]
 
 
 @functools.cache
@@ -74,7 +76,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _of(module: ModuleType) -> Iterator[Entry]:
-    derivation = module.__name__.removeprefix("mathcheck.")
+    derivation = ".".join(module.__name__.removeprefix("mathcheck.").split(".")[:2])
     for name, value in vars(module).items():
         if isinstance(value, Claim):
             if value.check.__module__ == module.__name__ and value.reference is not None:

@@ -166,8 +166,15 @@ def judge(
     def results() -> Generator[Result]:
         for claim, task in pairs:
             try:
-                evidence = verify(claim, subject, dtype=getattr(torch, task.dtype), device=options.device,
-                                  settings=options.settings, name=name, origin=origin)  # fmt: skip
+                evidence = verify(
+                    claim,
+                    subject,
+                    dtype=getattr(torch, task.dtype),
+                    device=options.device,
+                    settings=options.settings,
+                    name=name,
+                    origin=origin,
+                )
             except (Exception, SystemExit) as error:
                 yield failure(task, options, _explain(error))
             else:
@@ -184,12 +191,23 @@ def _explain(error: BaseException) -> str:
 def failure(task: Task, options: Options, reason: str, seconds: float = 0.0) -> Result:
     """The result of a task that could not be run to its end."""
     if task.proof is not None:
-        return Result(task, steps=(StepResult(task.name, "(the proof)", 1, (), f"{task.proof}:1: {reason}"),),
-                      seconds=seconds)  # fmt: skip
+        return Result(
+            task, steps=(StepResult(task.name, "(the proof)", 1, (), f"{task.proof}:1: {reason}"),), seconds=seconds
+        )
     subject = f"{task.derivation}.{task.attribute}" if task.attribute else f"reference of {task.claim}"
     subject = subject if task.strict else task.derivation
-    evidence = Evidence(task.claim, task.title, "", subject, Status.ERROR, reason=reason, seconds=seconds,
-                        dtype=task.dtype, device=options.device, seed=options.settings.seed)  # fmt: skip
+    evidence = Evidence(
+        task.claim,
+        task.title,
+        "",
+        subject,
+        Status.ERROR,
+        reason=reason,
+        seconds=seconds,
+        dtype=task.dtype,
+        device=options.device,
+        seed=options.settings.seed,
+    )
     return Result(task, evidence, seconds=seconds)
 
 

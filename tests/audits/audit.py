@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from mathcheck.adapters import adapt
-from mathcheck.engine.claim import Settings, check, laws, verify
+from mathcheck.engine.check import check
+from mathcheck.engine.claim import Settings, laws, verify
 from mathcheck.engine.evidence import Status
 from mathcheck.probability.sampler import Sampler
 

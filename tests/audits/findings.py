@@ -104,11 +104,14 @@ def page() -> str:
     found = findings()
     counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in VERDICTS}
     lines = [
-        "# Findings", "",
+        "# Findings",
+        "",
         "Laws that published libraries break. Each is confirmed without the library, by 50-digit arithmetic, and is run",
-        "again by `tests/audits/test_findings.py`. Written by `python tests/audits/findings.py`.", "",
-        *(f"- **{verdict}** ({counts[verdict]}): {meaning}." for verdict, meaning in VERDICTS.items()), "",
-    ]  # fmt: skip
+        "again by `tests/audits/test_findings.py`. Written by `python tests/audits/findings.py`.",
+        "",
+        *(f"- **{verdict}** ({counts[verdict]}): {meaning}." for verdict, meaning in VERDICTS.items()),
+        "",
+    ]
     for library in dict.fromkeys(f.library for f in found):
         own = [f for f in found if f.library == library]
         lines += [f"## {library} {own[0].version}", ""]

@@ -78,8 +78,12 @@ FIXED_POINT = "the iteration stops where the square of the last step is below 1e
 MASK = double(1.0, 0.0)
 FLOWS = {
     "planar": maps(flows.Planar, (2,)),
-    "planar-leaky": maps(flows.Planar, (2,), act="leaky_relu", failures=dict.fromkeys(
-        (ROUND_TRIP, TARGET, INVERSE_LOG_DET, SHAPE), SINGLE_SLOPE)),
+    "planar-leaky": maps(
+        flows.Planar,
+        (2,),
+        act="leaky_relu",
+        failures=dict.fromkeys((ROUND_TRIP, TARGET, INVERSE_LOG_DET, SHAPE), SINGLE_SLOPE),
+    ),
     "radial": maps(flows.Radial, (2,)),
     "affine-constant": maps(flows.AffineConstFlow, (2,)),
     "affine-constant-of-images": maps(flows.AffineConstFlow, (2, 1, 1), shape=(2, 2, 1)),
@@ -87,12 +91,23 @@ FLOWS = {
     "coupling": maps(flows.AffineCouplingBlock, lambda: Net(1, 2), shape=(2,)),
     "coupling-sigmoid": maps(flows.AffineCouplingBlock, lambda: Net(1, 2), scale_map="sigmoid", shape=(2,)),
     "coupling-inverse-sigmoid": maps(flows.AffineCouplingBlock, lambda: Net(1, 2), scale_map="sigmoid_inv", shape=(2,)),
-    "coupling-without-scale": maps(flows.AffineCouplingBlock, lambda: Net(1, 1), scale=False, shape=(2,),
-                                   change={"volume_preserving": True}),
-    "coupling-of-a-checkerboard": maps(flows.AffineCouplingBlock, lambda: Net(1, 1), scale=False, shape=(2,),
-                                       split_mode="checkerboard", change={"volume_preserving": True}),
-    "coupling-with-too-few-outputs": maps(flows.AffineCouplingBlock, lambda: Net(2, 2), shape=(4,), failures={
-        LOG_DET: "one scale is broadcast over two coordinates and counted once"}),
+    "coupling-without-scale": maps(
+        flows.AffineCouplingBlock, lambda: Net(1, 1), scale=False, shape=(2,), change={"volume_preserving": True}
+    ),
+    "coupling-of-a-checkerboard": maps(
+        flows.AffineCouplingBlock,
+        lambda: Net(1, 1),
+        scale=False,
+        shape=(2,),
+        split_mode="checkerboard",
+        change={"volume_preserving": True},
+    ),
+    "coupling-with-too-few-outputs": maps(
+        flows.AffineCouplingBlock,
+        lambda: Net(2, 2),
+        shape=(4,),
+        failures={LOG_DET: "one scale is broadcast over two coordinates and counted once"},
+    ),
     "masked-affine": maps(flows.MaskedAffineFlow, MASK, lambda: Net(2, 2), lambda: Net(2, 2)),
     "masked-autoregressive": maps(flows.MaskedAffineAutoregressive, 2, 8, num_blocks=1),
     "glow": maps(flows.GlowBlock, 2, 4, shape=(2, 2, 1), noise=0.1, slow=True),
@@ -105,18 +120,37 @@ FLOWS = {
     "swap": maps(flows.Permute, 3, "swap", failures={SHAPE: DTYPE}),
     "spline-coupling": maps(flows.CoupledRationalQuadraticSpline, 2, 1, 8, slow=True),
     "spline-autoregressive": maps(flows.AutoregressiveRationalQuadraticSpline, 2, 1, 8, slow=True),
-    "spline-circular-within-the-bound": maps(flows.CircularCoupledRationalQuadraticSpline, 2, 1, 8, [0],
-                                             tail_bound=1.5, change=INSIDE),
-    "spline-circular": maps(flows.CircularAutoregressiveRationalQuadraticSpline, 2, 1, 8, [0], tail_bound=1.5,
-                            failures={TARGET: CIRCULAR}, slow=True),
+    "spline-circular-within-the-bound": maps(
+        flows.CircularCoupledRationalQuadraticSpline, 2, 1, 8, [0], tail_bound=1.5, change=INSIDE
+    ),
+    "spline-circular": maps(
+        flows.CircularAutoregressiveRationalQuadraticSpline,
+        2,
+        1,
+        8,
+        [0],
+        tail_bound=1.5,
+        failures={TARGET: CIRCULAR},
+        slow=True,
+    ),
     "periodic-shift": maps(flows.PeriodicShift, [0, 1], 1.5, 0.7, shape=(2,), change=INSIDE),
     "squeeze": maps(flows.Squeeze, shape=(4, 1, 1)),
-    "composite": maps(flows.Composite, lambda: [flows.MaskedAffineFlow(MASK, Net(2, 2), Net(2, 2)),
-                                                flows.InvertibleAffine(2)], failures={SHAPE: DTYPE}),
+    "composite": maps(
+        flows.Composite,
+        lambda: [flows.MaskedAffineFlow(MASK, Net(2, 2), Net(2, 2)), flows.InvertibleAffine(2)],
+        failures={SHAPE: DTYPE},
+    ),
     "reverse": maps(flows.Reverse, lambda: flows.MaskedAffineFlow(MASK, Net(2, 2), Net(2, 2))),
-    "residual": maps(flows.Residual, lambda: nets.LipschitzMLP([2, 8, 2]), brute_force=True, noise=0.1, shape=(2,),
-                     slow=True, failures=dict.fromkeys((ROUND_TRIP, TARGET, LOG_DET, ROWS), FIXED_POINT)),
-}  # fmt: skip
+    "residual": maps(
+        flows.Residual,
+        lambda: nets.LipschitzMLP([2, 8, 2]),
+        brute_force=True,
+        noise=0.1,
+        shape=(2,),
+        slow=True,
+        failures=dict.fromkeys((ROUND_TRIP, TARGET, LOG_DET, ROWS), FIXED_POINT),
+    ),
+}
 
 
 def wide(distribution: Any, **options: Any) -> Any:
@@ -134,22 +168,28 @@ def cdf_of_the_mixture(x: Tensor) -> Tensor:
 CONSTANT = dict.fromkeys((ROWS, GRADIENT), "vacuous: the density is constant")
 DISTRIBUTIONS = {
     "diagonal-gaussian": Subject(wide(lambda: base.DiagGaussian(2))),
-    "uniform": Subject(lambda: density(base.Uniform(1, double(-1.0), double(1.0)), support=Interval(-1.0, 1.0)),
-                       {SHAPE: DTYPE, MASS: DTYPE, ROWS: CONSTANT[ROWS]}),
+    "uniform": Subject(
+        lambda: density(base.Uniform(1, double(-1.0), double(1.0)), support=Interval(-1.0, 1.0)),
+        {SHAPE: DTYPE, MASS: DTYPE, ROWS: CONSTANT[ROWS]},
+    ),
     "uniform-gaussian": Subject(
         lambda: density(base.UniformGaussian(1, [0], double(2.0).reshape(1)), support=Interval(-1.0, 1.0)),
-        {OUTSIDE: "the density of the uniform part goes on outside", **CONSTANT}),
+        {OUTSIDE: "the density of the uniform part goes on outside", **CONSTANT},
+    ),
     "glow-base": Subject(wide(lambda: base.GlowBase((2,)))),
     "affine-gaussian": Subject(wide(lambda: base.AffineGaussian((2,), (2,)))),
     "gaussian-mixture": Subject(wide(lambda: base.GaussianMixture(3, 2), event_shape=(2,))),
-    "gaussian-pca": Subject(wide(lambda: base.GaussianPCA(1, 1), event_shape=(1,)), {
-        MASS: "the constant has the wrong sign, and the determinant stands for its logarithm"}),
-}  # fmt: skip
+    "gaussian-pca": Subject(
+        wide(lambda: base.GaussianPCA(1, 1), event_shape=(1,)),
+        {MASS: "the constant has the wrong sign, and the determinant stands for its logarithm"},
+    ),
+}
 DRAWS = {
     "gaussian-mixture": Subject(lambda: sampler(mixture(), cdf_of_the_mixture), kind="sampler"),
     "diagonal-gaussian": Subject(
-        lambda: sampler(base.DiagGaussian(1), lambda x: torch.as_tensor(stats.norm.cdf(x.double()))), kind="sampler"),
-}  # fmt: skip
+        lambda: sampler(base.DiagGaussian(1), lambda x: torch.as_tensor(stats.norm.cdf(x.double()))), kind="sampler"
+    ),
+}
 
 
 @params(FLOWS)

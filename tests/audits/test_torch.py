@@ -146,16 +146,22 @@ def outside_image(subject: Subject, t: Any, y: Tensor) -> float:
 def lower_triangular(t: Any, reach: float = 10.0) -> Bijection:
     """A transform of matrices that ignores the upper triangle, as a map of the entries of the lower one."""
     return Bijection(
-        lambda v: t(vec_to_tril_matrix(v)), lambda y: tril_matrix_to_vec(t.inv(y)), event_shape=(3,),
-        domain=Interval(reach=reach), codomain=None, coordinates=tril_matrix_to_vec, batch_shapes=BATCH_SHAPES,
-    )  # fmt: skip
+        lambda v: t(vec_to_tril_matrix(v)),
+        lambda y: tril_matrix_to_vec(t.inv(y)),
+        event_shape=(3,),
+        domain=Interval(reach=reach),
+        codomain=None,
+        coordinates=tril_matrix_to_vec,
+        batch_shapes=BATCH_SHAPES,
+    )
 
 
 NO_BOX = (TARGET,)
 AWAY = Interval(2.0**-10, reach=10.0)
 TAIL = Known(BUG, "a small probability is the difference of numbers near 1: its error is eps, however small it is")
-STACKED = Known(BUG, "log-determinants are stacked, not summed, though the event has one more dimension", 0, 0.5,
-                surplus_dimensions)  # fmt: skip
+STACKED = Known(
+    BUG, "log-determinants are stacked, not summed, though the event has one more dimension", 0, 0.5, surplus_dimensions
+)
 SINGLE = Known(LIMIT, "the exponent is to be a tensor; a number becomes one of single precision, as 1 / exponent", 1e6)
 
 TRANSFORMS: dict[str, Subject] = {
@@ -215,10 +221,14 @@ def power_near_zero(reach: float, dtype: torch.dtype) -> Subject:
     reason = "the quotient y / x is formed before its logarithm is taken, and y underflows"
     known = Known(BUG, reason, off=1.0)
     return Subject(
-        lambda c: tt.PowerTransform(c(3.0)), {LOG_DET: known, INVERSE_LOG_DET: known},
-        forward=lambda x: x**3, log_det=lambda x: mpmath.log(3 * x**2), options={"reach": reach}, dtypes=(dtype,),
+        lambda c: tt.PowerTransform(c(3.0)),
+        {LOG_DET: known, INVERSE_LOG_DET: known},
+        forward=lambda x: x**3,
+        log_det=lambda x: mpmath.log(3 * x**2),
+        options={"reach": reach},
+        dtypes=(dtype,),
         codomain=AWAY,
-    )  # fmt: skip
+    )
 
 
 FAILING: dict[str, Subject] = {
@@ -234,60 +244,89 @@ FAILING: dict[str, Subject] = {
     "power-3-of-a-number": Subject(
         lambda c: tt.PowerTransform(3.0),
         {ROUND_TRIP: SINGLE, TARGET: SINGLE, INVERSE_LOG_DET: SINGLE},
-        forward=lambda x: x**3, log_det=lambda x: mpmath.log(3 * x**2), options={"domain": Interval(2.0, 10.0)},
-        codomain=Interval(2.0, 10.0), dtypes=(torch.float64,),
+        forward=lambda x: x**3,
+        log_det=lambda x: mpmath.log(3 * x**2),
+        options={"domain": Interval(2.0, 10.0)},
+        codomain=Interval(2.0, 10.0),
+        dtypes=(torch.float64,),
     ),
     "power-3-near-zero": power_near_zero(2.0**-370, torch.float64),
     "power-3-near-zero-single": power_near_zero(2.0**-53, torch.float32),
     "compose-as-tanh": Subject(
-        lambda c: tt.ComposeTransform([tt.AffineTransform(0.0, 2.0), tt.SigmoidTransform(), tt.AffineTransform(-1.0, 2.0)]),
-        {ROUND_TRIP: Known(LIMIT, "torch calls it less stable than TanhTransform: it cancels near 0"),
-         TARGET: Known(COARSE, "the codomain is stated as all reals, the image is (-1, 1)", 0, 0.5, outside_image)},
-        forward=mpmath.tanh, log_det=lambda x: -2 * mpmath.log(mpmath.cosh(x)), options={"reach": 2.0**-7},
+        lambda c: tt.ComposeTransform(
+            [tt.AffineTransform(0.0, 2.0), tt.SigmoidTransform(), tt.AffineTransform(-1.0, 2.0)]
+        ),
+        {
+            ROUND_TRIP: Known(LIMIT, "torch calls it less stable than TanhTransform: it cancels near 0"),
+            TARGET: Known(COARSE, "the codomain is stated as all reals, the image is (-1, 1)", 0, 0.5, outside_image),
+        },
+        forward=mpmath.tanh,
+        log_det=lambda x: -2 * mpmath.log(mpmath.cosh(x)),
+        options={"reach": 2.0**-7},
         codomain=Interval(1.0, reach=10.0),
     ),
     "compose-of-exp": Subject(
         lambda c: tt.ComposeTransform([tt.ExpTransform(), tt.AffineTransform(1.0, 2.0)]),
         {TARGET: Known(COARSE, "the codomain is stated as all reals, the image is y > 1", 0, 0.5, outside_image)},
-        forward=lambda x: 1 + 2 * mpmath.exp(x), log_det=lambda x: mpmath.log(2) + x,
+        forward=lambda x: 1 + 2 * mpmath.exp(x),
+        log_det=lambda x: mpmath.log(2) + x,
     ),
     "softplus-beyond-20": Subject(
         lambda c: tt.SoftplusTransform(),
-        {law: Known(LIMIT, "the map is linear beyond 20, its inverse and log-determinant are not", error=error_of_map)
-         for law in (ROUND_TRIP, LOG_DET)}
+        {
+            law: Known(
+                LIMIT, "the map is linear beyond 20, its inverse and log-determinant are not", error=error_of_map
+            )
+            for law in (ROUND_TRIP, LOG_DET)
+        }
         | {TARGET: Known(LIMIT, "the map is linear beyond 20, its inverse is not")},
-        forward=lambda x: mpmath.log1p(mpmath.exp(x)), log_det=lambda x: -mpmath.log1p(mpmath.exp(-x)),
-        options={"domain": Interval(20.0, 24.0, 24.0)}, codomain=Interval(20.0, 24.0, 24.0), dtypes=(torch.float64,),
+        forward=lambda x: mpmath.log1p(mpmath.exp(x)),
+        log_det=lambda x: -mpmath.log1p(mpmath.exp(-x)),
+        options={"domain": Interval(20.0, 24.0, 24.0)},
+        codomain=Interval(20.0, 24.0, 24.0),
+        dtypes=(torch.float64,),
     ),
     "sigmoid-below-minus-20": Subject(
         lambda c: tt.SigmoidTransform(),
         {LOG_DET: Known(BUG, "the softplus in it is linear beyond 20: the log-determinant loses five digits")},
-        forward=lambda x: 1 / (1 + mpmath.exp(-x)), log_det=lambda x: x - 2 * mpmath.log1p(mpmath.exp(x)),
-        options={"domain": Interval(-24.0, -20.0, 24.0)}, dtypes=(torch.float64,),
+        forward=lambda x: 1 / (1 + mpmath.exp(-x)),
+        log_det=lambda x: x - 2 * mpmath.log1p(mpmath.exp(x)),
+        options={"domain": Interval(-24.0, -20.0, 24.0)},
+        dtypes=(torch.float64,),
     ),
     "normal-cdf-tail": Subject(
         lambda c: tt.CumulativeDistributionTransform(Normal(c(0.0), c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL, INVERSE_LOG_DET: TAIL}, forward=mpmath.ncdf,
+        {ROUND_TRIP: TAIL, TARGET: TAIL, INVERSE_LOG_DET: TAIL},
+        forward=mpmath.ncdf,
         log_det=lambda x: -(x**2 + mpmath.log(2 * mpmath.pi)) / 2,
-        options={"domain": Interval(-30.0, -6.0, 30.0)}, codomain=Interval(0.0, 2.0**-20),
+        options={"domain": Interval(-30.0, -6.0, 30.0)},
+        codomain=Interval(0.0, 2.0**-20),
     ),
     "laplace-cdf-tail": Subject(
         lambda c: tt.CumulativeDistributionTransform(Laplace(c(0.0), c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: mpmath.exp(x) / 2, log_det=lambda x: x - mpmath.log(2),
-        options={"domain": Interval(-15.0, -9.0, 15.0)}, codomain=Interval(0.0, 2.0**-20),
+        {ROUND_TRIP: TAIL, TARGET: TAIL},
+        forward=lambda x: mpmath.exp(x) / 2,
+        log_det=lambda x: x - mpmath.log(2),
+        options={"domain": Interval(-15.0, -9.0, 15.0)},
+        codomain=Interval(0.0, 2.0**-20),
     ),
     "exponential-cdf-near-zero": Subject(
         lambda c: tt.CumulativeDistributionTransform(Exponential(c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: -mpmath.expm1(-x), log_det=lambda x: -x,
-        options={"reach": 2.0**-10}, codomain=Interval(0.0, 2.0**-20),
+        {ROUND_TRIP: TAIL, TARGET: TAIL},
+        forward=lambda x: -mpmath.expm1(-x),
+        log_det=lambda x: -x,
+        options={"reach": 2.0**-10},
+        codomain=Interval(0.0, 2.0**-20),
     ),
     "cauchy-cdf-tail": Subject(
         lambda c: tt.CumulativeDistributionTransform(Cauchy(c(0.0), c(1.0))),
-        {ROUND_TRIP: TAIL, TARGET: TAIL}, forward=lambda x: mpmath.atan(x) / mpmath.pi + 0.5,
+        {ROUND_TRIP: TAIL, TARGET: TAIL},
+        forward=lambda x: mpmath.atan(x) / mpmath.pi + 0.5,
         log_det=lambda x: -mpmath.log(mpmath.pi * (1 + x**2)),
-        options={"domain": Interval(-(2.0**20), -(2.0**10), 2.0**20)}, codomain=Interval(0.0, 2.0**-20),
+        options={"domain": Interval(-(2.0**20), -(2.0**10), 2.0**20)},
+        codomain=Interval(0.0, 2.0**-20),
     ),
-}  # fmt: skip
+}
 
 # Transforms that are judged by no law, since they have no exact inverse on the domain that they state.
 OUT_OF_SCOPE = {
@@ -388,7 +427,7 @@ DIVERGENCES = {
     "normal-extreme": Pair(Normal, normals("std"), {"finite_wherever_the_true_value_is": SQUARED}),
     "multivariate-near": Pair(MultivariateNormal, normals("covariance"), NEAR | {"never_negative": CANCELS}),
     "multivariate-cholesky-near": Pair(MultivariateNormal, normals("scale_tril"), NEAR | {"never_negative": CANCELS}),
-}  # fmt: skip
+}
 
 
 def true_divergence(domain: Normals, q: list[Tensor], p: list[Tensor]) -> mpf:

@@ -87,7 +87,8 @@ TRANSFORMS = {
     "softclip": Subject(lambda: zt.SoftclipTransform(5.0)),
     "circular-shift": Subject(lambda: zt.CircularShiftTransform(1.5)),
     "signed-power-above-one": Subject(
-        lambda: zt.SignedPowerTransform(double(0.5)), {TARGET: AT_ZERO, INVERSE_LOG_DET: AT_ZERO, LOG_DET_FINITE: ZERO_SLOPE}
+        lambda: zt.SignedPowerTransform(double(0.5)),
+        {TARGET: AT_ZERO, INVERSE_LOG_DET: AT_ZERO, LOG_DET_FINITE: ZERO_SLOPE},
     ),
     "signed-power-below-one": Subject(lambda: zt.SignedPowerTransform(double(-0.5)), NAN),
     "signed-power-one": Subject(
@@ -100,8 +101,9 @@ TRANSFORMS = {
     "monotonic": Subject(lambda: zt.MonotonicTransform(lambda x: x + x.tanh())),
     "bernstein": Subject(lambda: zt.BernsteinTransform(noise(3, 6))),
     "bounded-bernstein": Subject(lambda: zt.BoundedBernsteinTransform(noise(4, 6))),
-    "gaussianization": Subject(lambda: of_zuko.bijection(zt.GaussianizationTransform(noise(5, 4), noise(6, 4)),
-                                                         domain=Interval(reach=2.0))),
+    "gaussianization": Subject(
+        lambda: of_zuko.bijection(zt.GaussianizationTransform(noise(5, 4), noise(6, 4)), domain=Interval(reach=2.0))
+    ),
     "unconstrained": Subject(lambda: zt.UnconstrainedMonotonicTransform(lambda x: 1 + x.sin() / 2)),
     "sum-of-squares": Subject(lambda: zt.SOSPolynomialTransform(noise(7, 2, 3))),
     "autoregressive": Subject(lambda: zt.AutoregressiveTransform(autoregressive, 3)),
@@ -109,17 +111,25 @@ TRANSFORMS = {
     "permutation": Subject(lambda: zt.PermutationTransform(torch.tensor([2, 0, 1]))),
     "rotation": Subject(lambda: zt.RotationTransform(noise(9, 3, 3))),
     "lu": Subject(lambda: zt.LULinearTransform(noise(10, 3, 3))),
-    "composed": Subject(lambda: zt.ComposedTransform(
-        zt.RotationTransform(noise(9, 3, 3)),
-        zt.MonotonicAffineTransform(double(1.0, -2.0, 0.3), double(0.5, -1.0, 0.2)),
-        zt.SoftclipTransform(5.0),
-    )),
-    "free-form": Subject(ode, dict.fromkeys((ROUND_TRIP, TARGET, LOG_DET, INVERSE_LOG_DET), SOLVER)
-                         | {ROWS: "one step size serves all rows"}, slow=True),
+    "composed": Subject(
+        lambda: zt.ComposedTransform(
+            zt.RotationTransform(noise(9, 3, 3)),
+            zt.MonotonicAffineTransform(double(1.0, -2.0, 0.3), double(0.5, -1.0, 0.2)),
+            zt.SoftclipTransform(5.0),
+        )
+    ),
+    "free-form": Subject(
+        ode,
+        dict.fromkeys((ROUND_TRIP, TARGET, LOG_DET, INVERSE_LOG_DET), SOLVER) | {ROWS: "one step size serves all rows"},
+        slow=True,
+    ),
     "free-form-stochastic": Subject(
-        lambda: ode(exact=False), dict.fromkeys((ROUND_TRIP, TARGET), SOLVER)
-        | dict.fromkeys((LOG_DET, ROWS), "an unbiased estimate, as documented"), slow=True),
-}  # fmt: skip
+        lambda: ode(exact=False),
+        dict.fromkeys((ROUND_TRIP, TARGET), SOLVER)
+        | dict.fromkeys((LOG_DET, ROWS), "an unbiased estimate, as documented"),
+        slow=True,
+    ),
+}
 
 
 def standard() -> Normal:
@@ -140,28 +150,40 @@ SINGLE = "the logarithm of the factorial is rounded to single precision"
 ONE_MINUS = "1 - F is 0 from 8.3 on"
 DENSITIES = {
     "flow": Subject(lambda: zd.NormalizingFlow(zt.SoftclipTransform(11.0), Uniform(double(-11.0), double(11.0)))),
-    "flow-of-a-spline": Subject(lambda: zd.NormalizingFlow(
-        zt.ComposedTransform(zt.MonotonicAffineTransform(double(1.0), double(0.5)), zt.SoftclipTransform(5.0)),
-        Uniform(double(-5.0), double(5.0)))),
-    "joint": Subject(lambda: of_zuko.density(zd.Joint(standard(), Normal(double(1.0), double(0.5))),
-                                             support=Interval(reach=10.0))),
+    "flow-of-a-spline": Subject(
+        lambda: zd.NormalizingFlow(
+            zt.ComposedTransform(zt.MonotonicAffineTransform(double(1.0), double(0.5)), zt.SoftclipTransform(5.0)),
+            Uniform(double(-5.0), double(5.0)),
+        )
+    ),
+    "joint": Subject(
+        lambda: of_zuko.density(zd.Joint(standard(), Normal(double(1.0), double(0.5))), support=Interval(reach=10.0))
+    ),
     "mixture": Subject(lambda: zd.Mixture(Normal(double(-1.0, 2.0), double(1.0, 0.5)), double(0.3, -0.2))),
     "generalized-normal": Subject(lambda: zd.GeneralizedNormal(double(3.0))),
     "diagonal-normal": Subject(lambda: zd.DiagNormal(double(1.0, -1.0), double(2.0, 0.5))),
-    "box-uniform": Subject(lambda: zd.BoxUniform(double(-1.0, -1.0), double(1.0, 1.0)),
-                           {ROWS: "vacuous: the density is constant"}),
-    "transformed-uniform": Subject(lambda: of_zuko.density(
-        zd.TransformedUniform(zt.ExpTransform(), double(-1.0), double(1.0)), support=Interval(-1.0, 1.0))),
-    "truncated": Subject(lambda: of_zuko.density(zd.Truncated(standard(), double(-1.0), double(2.0)),
-                                                 support=Interval(-1.0, 2.0))),
+    "box-uniform": Subject(
+        lambda: zd.BoxUniform(double(-1.0, -1.0), double(1.0, 1.0)), {ROWS: "vacuous: the density is constant"}
+    ),
+    "transformed-uniform": Subject(
+        lambda: of_zuko.density(
+            zd.TransformedUniform(zt.ExpTransform(), double(-1.0), double(1.0)), support=Interval(-1.0, 1.0)
+        )
+    ),
+    "truncated": Subject(
+        lambda: of_zuko.density(zd.Truncated(standard(), double(-1.0), double(2.0)), support=Interval(-1.0, 2.0))
+    ),
     "truncated-far-out": Subject(
         lambda: of_zuko.density(zd.Truncated(standard(), double(5.0), double(math.inf)), support=Interval(5.0)),
-        dict.fromkeys((MASS, OUTSIDE, FINITE, "cdf_is_the_mass_below"), "F rounds to 1 from 8.3 on, and loses digits before")),
+        dict.fromkeys(
+            (MASS, OUTSIDE, FINITE, "cdf_is_the_mass_below"), "F rounds to 1 from 8.3 on, and loses digits before"
+        ),
+    ),
     "sort": Subject(lambda: ordered(zd.Sort(standard(), 2))),
     "top-two": Subject(lambda: ordered(zd.TopK(standard(), 2, 3))),
     "minimum": Subject(lambda: zd.Minimum(standard(), 3), {MASS: SINGLE, FINITE: ONE_MINUS}),
     "maximum": Subject(lambda: zd.Maximum(standard(), 3), {MASS: SINGLE, FINITE: "torch's F is 0 up to -8.3"}),
-}  # fmt: skip
+}
 
 
 def cdf(law: Any, change: Callable[[Any], Any] = lambda u: u) -> Callable[[Tensor], Tensor]:
@@ -175,20 +197,28 @@ def sampled(make: Callable[[], Any], law: Any, change: Any = lambda u: u, **opti
 BELOW = "draws lie below the lower bound: 1e-6 of the probability is cut off and given to the middle"
 SAMPLERS = {
     "generalized-normal": Subject(sampled(lambda: zd.GeneralizedNormal(double(3.0)), stats.gennorm(3))),
-    "mixture": Subject(lambda: of_torch.sampler(
-        zd.Mixture(Normal(double(-1.0, 2.0), double(1.0, 0.5)), double(0.0, math.log(3))),
-        cdf=lambda x: cdf(stats.norm(-1, 1))(x) / 4 + 3 * cdf(stats.norm(2, 0.5))(x) / 4)),
+    "mixture": Subject(
+        lambda: of_torch.sampler(
+            zd.Mixture(Normal(double(-1.0, 2.0), double(1.0, 0.5)), double(0.0, math.log(3))),
+            cdf=lambda x: cdf(stats.norm(-1, 1))(x) / 4 + 3 * cdf(stats.norm(2, 0.5))(x) / 4,
+        )
+    ),
     "truncated": Subject(sampled(lambda: zd.Truncated(standard(), double(-1.0), double(2.0)), stats.truncnorm(-1, 2))),
     "truncated-far-out": Subject(
         sampled(lambda: zd.Truncated(standard(), double(5.0), double(math.inf)), stats.truncnorm(5, math.inf)),
-        dict.fromkeys(("draws_follow_the_distribution", "tails_hold_their_probability",
-                       "successive_draws_are_independent"), BELOW)),
+        dict.fromkeys(
+            ("draws_follow_the_distribution", "tails_hold_their_probability", "successive_draws_are_independent"), BELOW
+        ),
+    ),
     "minimum": Subject(sampled(lambda: zd.Minimum(standard(), 3), stats.norm, lambda u: 1 - (1 - u) ** 3)),
     "maximum": Subject(sampled(lambda: zd.Maximum(standard(), 3), stats.norm, lambda u: u**3)),
     "sort": Subject(sampled(lambda: zd.Sort(standard(), 2), stats.norm, lambda u: u**2, statistic=lambda x: x[:, 1])),
-    "top-two": Subject(sampled(lambda: zd.TopK(standard(), 2, 3), stats.norm, lambda u: 3 * u**2 - 2 * u**3,
-                               statistic=lambda x: x[:, 1])),
-}  # fmt: skip
+    "top-two": Subject(
+        sampled(
+            lambda: zd.TopK(standard(), 2, 3), stats.norm, lambda u: 3 * u**2 - 2 * u**3, statistic=lambda x: x[:, 1]
+        )
+    ),
+}
 
 
 @params(TRANSFORMS)

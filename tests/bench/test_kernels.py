@@ -51,9 +51,13 @@ def test_kernels_are_whole(kernel: Kernel) -> None:
 
 def test_a_wrong_contender_is_told(measured: measure.Measurement) -> None:
     wrong = replace(
-        DIAGONAL, contenders={PLAIN: DIAGONAL.contenders[PLAIN], "wrong": of(lambda m, v, a, w: 2 * (m - a).sum(-1)),
-                              "broken": of(lambda m, v, a, w: m.no_such_thing)},
-    )  # fmt: skip
+        DIAGONAL,
+        contenders={
+            PLAIN: DIAGONAL.contenders[PLAIN],
+            "wrong": of(lambda m, v, a, w: 2 * (m - a).sum(-1)),
+            "broken": of(lambda m, v, a, w: m.no_such_thing),
+        },
+    )
     found = measure.measure(wrong, wrong.sizes[0], machine=MACHINE, rounds=3, least=1e-4)
     timing = found.of("wrong")
     assert timing is not None

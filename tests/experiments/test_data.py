@@ -19,9 +19,14 @@ from mathcheck.experiments.data import digits, read_idx
 # Type code of the header -> big-endian type, written down here again from the format's description.
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # Of each type, values whose bytes read otherwise in the other byte order or with the other sign.
-VALUES = {0x08: [0, 1, 128, 255], 0x09: [-128, -1, 0, 127], 0x0B: [-32768, -2, 258, 32767],
-          0x0C: [-(2**31), -3, 16909060, 2**31 - 1], 0x0D: [-1.5, 0.0, 2.0**-126, 3e38],
-          0x0E: [-0.1, 1e-300, 1.0, 1e300]}  # fmt: skip
+VALUES = {
+    0x08: [0, 1, 128, 255],
+    0x09: [-128, -1, 0, 127],
+    0x0B: [-32768, -2, 258, 32767],
+    0x0C: [-(2**31), -3, 16909060, 2**31 - 1],
+    0x0D: [-1.5, 0.0, 2.0**-126, 3e38],
+    0x0E: [-0.1, 1e-300, 1.0, 1e300],
+}
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 COUNT, SIDE = 40, 4
 
@@ -117,8 +122,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_idx(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("places", [("mnist", "kmnist"), ("mnist/raw", "kmnist/raw"), ("MNIST/raw", "KMNIST/raw"),
-                                    ("MNIST", "kmnist/raw")], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "places",
+    [("mnist", "kmnist"), ("mnist/raw", "kmnist/raw"), ("MNIST/raw", "KMNIST/raw"), ("MNIST", "kmnist/raw")],
+    ids=str,
+)
 def test_sets_are_found_in_every_published_layout(tmp_path: Path, places: tuple[str, str]) -> None:
     found = digits(dataset(tmp_path, places), torch.Generator().manual_seed(0))
     assert [len(part) for part in (found.train, found.validation, found.test)] == [28, 6, 6]
@@ -185,13 +193,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no labels": (lambda folder: (folder / "mnist" / LABELS).unlink(), f"data must hold mnist/{LABELS}.gz"),
     "no images": (lambda folder: (folder / "kmnist" / f"{IMAGES}.gz").unlink(), f"data must hold kmnist/{IMAGES}.gz"),
     "floats for images": (
-        _replaced(f"mnist/{IMAGES}.gz", idx(pictures(), 0x0D)), "holds torch.float32 of rank 3, expected uint8"),
+        _replaced(f"mnist/{IMAGES}.gz", idx(pictures(), 0x0D)),
+        "holds torch.float32 of rank 3, expected uint8",
+    ),
     "oblong images": (
-        _replaced(f"mnist/{IMAGES}.gz", idx(np.zeros((40, 2, 8)))), r"images of \(2, 8\) pixels, expected squares"),
+        _replaced(f"mnist/{IMAGES}.gz", idx(np.zeros((40, 2, 8)))),
+        r"images of \(2, 8\) pixels, expected squares",
+    ),
     "anomalies of another size": (
-        _replaced(f"kmnist/{IMAGES}.gz", idx(pictures(side=5))), "images of 16 and of 25 pixels, expected one size"),
+        _replaced(f"kmnist/{IMAGES}.gz", idx(pictures(side=5))),
+        "images of 16 and of 25 pixels, expected one size",
+    ),
     "images truncated": (_replaced(f"mnist/{IMAGES}.gz", gzip.compress(WHOLE)[:-20]), f"mnist/{IMAGES}.gz is damaged"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)

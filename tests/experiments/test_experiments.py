@@ -78,11 +78,14 @@ def test_a_damaged_checkpoint_is_bad_input(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"mathcheck: {path} is damaged or no checkpoint of an experiment")
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["gambler"], "there is no experiment 'gambler', expected one of"),
-    (["gamblers_ruin", "--data", "/nowhere"], "there is no such folder"),
-    (["gamblers_ruin", "--device", "tpu9"], "torch cannot use it here"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gambler"], "there is no experiment 'gambler', expected one of"),
+        (["gamblers_ruin", "--data", "/nowhere"], "there is no such folder"),
+        (["gamblers_ruin", "--device", "tpu9"], "torch cannot use it here"),
+    ],
+)
 def test_bad_requests_are_refused(arguments: list[str], said: str) -> None:
     result = CliRunner().invoke(main, ["experiment", *arguments], standalone_mode=False)
     assert said in str(result.exception)

@@ -265,9 +265,11 @@ AGREEMENTS = {
     "error of the notes alone": (Figure("f", 1.0, "", notes=Noted(3.0, 0.5)), "differs, 4.0 standard errors apart"),
     "exact and equal": (Figure("f", 2.0, "", notes=Noted(2.0 + 1e-10)), "agrees"),
     "exact and unequal": (Figure("f", 2.0, "", notes=Noted(2.5)), "differs by 0.5"),
-    "remark": (Figure("f", 1.0, "", error=0.1, notes=Noted(1.0, remark="a bound")),
-               "agrees, 0.0 standard errors apart; a bound"),
-}  # fmt: skip
+    "remark": (
+        Figure("f", 1.0, "", error=0.1, notes=Noted(1.0, remark="a bound")),
+        "agrees, 0.0 standard errors apart; a bound",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", AGREEMENTS)

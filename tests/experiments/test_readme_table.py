@@ -39,14 +39,17 @@ def test_the_table_has_the_figures_that_the_notes_report(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize(("value", "error", "text"), [
-    (163.17555, 1.01695, "163.2 ± 1.0"),
-    (0.0091133, 0.0000617, "0.009113 ± 0.000062"),
-    (1512.8, 65.3, "1513 ± 65"),
-    (-0.001, 0.2, "-0.00 ± 0.20"),
-    (0.0, 0.5, "0.00 ± 0.50"),
-    (1.5e7, 2e5, "(1.500 ± 0.020)e+07"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (163.17555, 1.01695, "163.2 ± 1.0"),
+        (0.0091133, 0.0000617, "0.009113 ± 0.000062"),
+        (1512.8, 65.3, "1513 ± 65"),
+        (-0.001, 0.2, "-0.00 ± 0.20"),
+        (0.0, 0.5, "0.00 ± 0.50"),
+        (1.5e7, 2e5, "(1.500 ± 0.020)e+07"),
+    ],
+)
 def test_a_value_is_shown_to_the_second_digit_of_its_error(value: float, error: float, text: str) -> None:
     assert report._with_error(value, error) == text
 

@@ -38,13 +38,19 @@ def clip_and_divide(y: Tensor) -> Tensor:
 RIGHT = Projection(project, SIMPLEX, reach=3.0)
 EXHIBITS = [
     Exhibit(
-        "a projection on the simplex that clips and renormalises", check_projection,
-        Projection(clip_and_divide, SIMPLEX, reach=3.0), RIGHT, named="one number is subtracted from all coordinates",
+        "a projection on the simplex that clips and renormalises",
+        check_projection,
+        Projection(clip_and_divide, SIMPLEX, reach=3.0),
+        RIGHT,
+        named="one number is subtracted from all coordinates",
         settings=THOROUGH,
     ),
     Exhibit(
-        "a projection on the simplex that only clips", check_projection,
-        Projection(lambda y: y.clamp(0, 1), SIMPLEX, reach=3.0), RIGHT, named="one number is subtracted from all coordinates",
+        "a projection on the simplex that only clips",
+        check_projection,
+        Projection(lambda y: y.clamp(0, 1), SIMPLEX, reach=3.0),
+        RIGHT,
+        named="one number is subtracted from all coordinates",
         settings=THOROUGH,
     ),
-]  # fmt: skip
+]

@@ -116,8 +116,10 @@ def convolution(*, positions: bool) -> Any:
         return Bijection(
             lambda x: functional.conv2d(x, w[:, :, None, None]),
             lambda y: functional.conv2d(y, torch.linalg.inv(w)[:, :, None, None]),
-            log_det, (2, 2, 3), dtype=dtype,
-        )  # fmt: skip
+            log_det,
+            (2, 2, 3),
+            dtype=dtype,
+        )
 
     return make
 
@@ -161,36 +163,63 @@ def squashed(log_det: Any) -> Bijection:
 
 EXHIBITS = [
     Exhibit(
-        "an inverse with the log-determinant of the map", check_bijection, coupling_with_the_sign_of_the_map, coupling,
+        "an inverse with the log-determinant of the map",
+        check_bijection,
+        coupling_with_the_sign_of_the_map,
+        coupling,
         named="the log-determinant of the inverse is negated",
     ),
     Exhibit(
-        "a 1x1 convolution without h * w", check_bijection, convolution(positions=False), convolution(positions=True),
+        "a 1x1 convolution without h * w",
+        check_bijection,
+        convolution(positions=False),
+        convolution(positions=True),
         named="multiplied by the number of positions h * w",
     ),
     Exhibit(
-        "a coupling that counts the scale of what it keeps", check_bijection, coupling_that_counts_what_it_keeps,
-        coupling, named=None, why="the scales of the single coordinates are inside: only their sum is to be seen",
+        "a coupling that counts the scale of what it keeps",
+        check_bijection,
+        coupling_that_counts_what_it_keeps,
+        coupling,
+        named=None,
+        why="the scales of the single coordinates are inside: only their sum is to be seen",
     ),
     Exhibit(
-        "a planar flow without the constraint", check_bijection, planar(constrained=False), planar(constrained=True),
-        named=None, why="the law itself says that the map folds; what unfolds it are other parameters",
+        "a planar flow without the constraint",
+        check_bijection,
+        planar(constrained=False),
+        planar(constrained=True),
+        named=None,
+        why="the law itself says that the map folds; what unfolds it are other parameters",
     ),
     Exhibit(
-        "log(1 - tanh^2)", check_bijection, squashed(lambda x: torch.log(1 - torch.tanh(x) ** 2)),
-        squashed(lambda x: 2 * (math.log(2) - x - functional.softplus(-2 * x))), named="it saturates",
+        "log(1 - tanh^2)",
+        check_bijection,
+        squashed(lambda x: torch.log(1 - torch.tanh(x) ** 2)),
+        squashed(lambda x: 2 * (math.log(2) - x - functional.softplus(-2 * x))),
+        named="it saturates",
         settings=THOROUGH,
     ),
     Exhibit(
-        "a matrix for its transpose in the inverse of a linear flow", check_bijection, linear(transposed=True),
-        linear(transposed=False), named="the matrix of the inverse is transposed",
+        "a matrix for its transpose in the inverse of a linear flow",
+        check_bijection,
+        linear(transposed=True),
+        linear(transposed=False),
+        named="the matrix of the inverse is transposed",
     ),
     Exhibit(
-        "a permutation for its inverse in a flow", check_bijection, permutation(ORDER), permutation(ORDER.argsort()),
+        "a permutation for its inverse in a flow",
+        check_bijection,
+        permutation(ORDER),
+        permutation(ORDER.argsort()),
         named="a permutation for its inverse",
     ),
     Exhibit(
-        "an inverse in the order of the map", check_bijection, two_layers(reversed_order=False),
-        two_layers(reversed_order=True), named=None, why="the layers are not to be seen from outside",
+        "an inverse in the order of the map",
+        check_bijection,
+        two_layers(reversed_order=False),
+        two_layers(reversed_order=True),
+        named=None,
+        why="the layers are not to be seen from outside",
     ),
-]  # fmt: skip
+]

@@ -33,26 +33,38 @@ def per_image(gradient: Tensor) -> Tensor:
 # A plain function is called with the gradients of the critic, (batch, channels, height, width).
 EXHIBITS = [
     Exhibit(
-        "an f-GAN without the output activation", check_variational_form, REVERSE_KL_BARE, REVERSE_KL,
+        "an f-GAN without the output activation",
+        check_variational_form,
+        REVERSE_KL_BARE,
+        REVERSE_KL,
         named="the output activation is applied",
     ),
     Exhibit(
-        "a total variation without the output activation", check_variational_form, TOTAL_VARIATION_BARE,
-        TOTAL_VARIATION, named="the output activation is applied",
+        "a total variation without the output activation",
+        check_variational_form,
+        TOTAL_VARIATION_BARE,
+        TOTAL_VARIATION,
+        named="the output activation is applied",
     ),
     Exhibit(
-        "a gradient penalty with the norm over the batch", check_penalty,
-        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=0)), lambda dtype: per_image,
+        "a gradient penalty with the norm over the batch",
+        check_penalty,
+        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=0)),
+        lambda dtype: per_image,
         named="the norm is taken over the batch",
     ),
     Exhibit(
-        "a gradient penalty with the norm over the pixels of one channel", check_penalty,
-        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=(2, 3))), lambda dtype: per_image,
+        "a gradient penalty with the norm over the pixels of one channel",
+        check_penalty,
+        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=(2, 3))),
+        lambda dtype: per_image,
         named="the norm is taken over those of each",
     ),
     Exhibit(
-        "a gradient penalty with the norm over the channels of one pixel", check_penalty,
-        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=1)), lambda dtype: per_image,
+        "a gradient penalty with the norm over the channels of one pixel",
+        check_penalty,
+        lambda dtype: lambda gradient: penalty(gradient.norm(2, dim=1)),
+        lambda dtype: per_image,
         named="the norm is taken over the channels of each pixel",
     ),
-]  # fmt: skip
+]

@@ -95,27 +95,45 @@ RIGHT_BOUND = EvidenceBound(importance_weighted)
 RIGHT_PATHWISE = pathwise(reparameterised)
 EXHIBITS = [
     Exhibit(
-        "an importance-weighted bound without log K", check_evidence_bound,
-        EvidenceBound(lambda w: torch.logsumexp(w, -1)), RIGHT_BOUND, named="log K is subtracted",
+        "an importance-weighted bound without log K",
+        check_evidence_bound,
+        EvidenceBound(lambda w: torch.logsumexp(w, -1)),
+        RIGHT_BOUND,
+        named="log K is subtracted",
     ),
     Exhibit(
-        "an importance-weighted bound with the mean outside the logarithm", check_evidence_bound,
-        EvidenceBound(lambda w: w.mean(-1)), RIGHT_BOUND, named="an average of log-weights",
+        "an importance-weighted bound with the mean outside the logarithm",
+        check_evidence_bound,
+        EvidenceBound(lambda w: w.mean(-1)),
+        RIGHT_BOUND,
+        named="an average of log-weights",
     ),
     Exhibit(
-        "the logarithm of a mean of weights that are all zero", check_evidence_bound,
-        EvidenceBound(shifted_by_hand), RIGHT_BOUND, named="infinite log-weights count as weight zero",
+        "the logarithm of a mean of weights that are all zero",
+        check_evidence_bound,
+        EvidenceBound(shifted_by_hand),
+        RIGHT_BOUND,
+        named="infinite log-weights count as weight zero",
     ),
     Exhibit(
-        "a score-function gradient through its baseline", check_gradient_estimator, bandit(score_function_undetached),
-        bandit(score_function), named="the baseline's own gradient is left out",
+        "a score-function gradient through its baseline",
+        check_gradient_estimator,
+        bandit(score_function_undetached),
+        bandit(score_function),
+        named="the baseline's own gradient is left out",
     ),
     Exhibit(
-        "a reparameterised gradient through a detached sample", check_gradient_estimator, pathwise(detached_sample),
-        RIGHT_PATHWISE, named="gradients flow through the draw",
+        "a reparameterised gradient through a detached sample",
+        check_gradient_estimator,
+        pathwise(detached_sample),
+        RIGHT_PATHWISE,
+        named="gradients flow through the draw",
     ),
     Exhibit(
-        "a reparameterised gradient through a detached scale", check_gradient_estimator, pathwise(detached_scale),
-        RIGHT_PATHWISE, named="gradients flow through the draw",
+        "a reparameterised gradient through a detached scale",
+        check_gradient_estimator,
+        pathwise(detached_scale),
+        RIGHT_PATHWISE,
+        named="gradients flow through the draw",
     ),
-]  # fmt: skip
+]

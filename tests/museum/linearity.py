@@ -42,18 +42,24 @@ def inverse_order() -> list[int]:
 
 EXHIBITS = [
     Exhibit(
-        "a transposed convolution that mixes the channels", check_linear_map, pooling(unpool_and_mix), pooling(unpool),
+        "a transposed convolution that mixes the channels",
+        check_linear_map,
+        pooling(unpool_and_mix),
+        pooling(unpool),
         named="the channels are kept apart in the adjoint",
     ),
     Exhibit(
-        "a matrix for its transpose in the adjoint of a dense layer", check_linear_map,
-        LinearMap(dense, dense, (3,), (3,)), LinearMap(dense, lambda y: y @ A.to(y.dtype), (3,), (3,)),
+        "a matrix for its transpose in the adjoint of a dense layer",
+        check_linear_map,
+        LinearMap(dense, dense, (3,), (3,)),
+        LinearMap(dense, lambda y: y @ A.to(y.dtype), (3,), (3,)),
         named="the matrix of the adjoint is transposed",
     ),
     Exhibit(
-        "a permutation for its inverse", check_linear_map,
+        "a permutation for its inverse",
+        check_linear_map,
         LinearMap(lambda x: x[..., ORDER], lambda y: y[..., ORDER], (3,), (3,)),
         LinearMap(lambda x: x[..., ORDER], lambda y: y[..., inverse_order()], (3,), (3,)),
         named="the matrix of the adjoint is transposed",
     ),
-]  # fmt: skip
+]

@@ -59,8 +59,9 @@ def test_dkw_is_the_supremum_over_the_line() -> None:
 
 def test_dkw_counts_ties_at_atoms_exactly() -> None:
     sample = torch.tensor([0.0, 1.0] * 50)
-    fair = statistics.dkw(sample, lambda v: 0.5 * (v >= 0) + 0.5 * (v >= 1),
-                          left_cdf=lambda v: 0.5 * (v > 0) + 0.5 * (v > 1))  # fmt: skip
+    fair = statistics.dkw(
+        sample, lambda v: 0.5 * (v >= 0) + 0.5 * (v >= 1), left_cdf=lambda v: 0.5 * (v > 0) + 0.5 * (v > 1)
+    )
     assert fair.error == 0.0
     # Draws that are all alike are no sample of a continuous distribution.
     stuck = statistics.dkw(torch.full((100,), 0.5), lambda v: v)

@@ -182,8 +182,14 @@ def _residuals(kind: str, inputs: Inputs, result: Any) -> Iterator[Residual]:
     loss, found = float(result[0]), _flat(result[1:])
     yield close(torch.tensor(loss, dtype=noise.dtype), values.mean(), ulps=1024, scale=values.abs().mean(), what="loss")
     worst = int(((found - after).abs() / bound).argmax())
-    yield Residual(float((found - after)[worst].abs()), float(bound[worst]), Kind.NUMERICAL, "parameters after a step",
-                   float(found[worst]), float(after[worst]))  # fmt: skip
+    yield Residual(
+        float((found - after)[worst].abs()),
+        float(bound[worst]),
+        Kind.NUMERICAL,
+        "parameters after a step",
+        float(found[worst]),
+        float(after[worst]),
+    )
 
 
 def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> Inputs:
@@ -204,9 +210,16 @@ def _kernel(kind: str, title: str) -> Kernel:
         PLAIN: Contender(functools.partial(_plain, kind)),
         "jax": Contender(functools.partial(_jax, kind), needs=("jax", "optax"), devices=("cpu",)),
     }
-    return Kernel(f"elbo_{kind}", f"ELBO step on the banana, {title}", "inference.flow_elbo",
-                  tuple({"draws": draws} for draws in (25, 50, 100)), _inputs, contenders,
-                  functools.partial(_residuals, kind), functools.partial(_work, kind))  # fmt: skip
+    return Kernel(
+        f"elbo_{kind}",
+        f"ELBO step on the banana, {title}",
+        "inference.flow_elbo",
+        tuple({"draws": draws} for draws in (25, 50, 100)),
+        _inputs,
+        contenders,
+        functools.partial(_residuals, kind),
+        functools.partial(_work, kind),
+    )
 
 
 KERNELS = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Contender, Kernel, Size, Work, against, with_gradient
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
 
@@ -76,7 +76,7 @@ LIKELIHOOD = Kernel(
         PLAIN: _of(_cross_entropy),
         "torch.distributions": _of(_distribution(True)),
         "torch.distributions, unvalidated": _of(_distribution(False)),
-        "JAX (jit)": _jax.contender(_with_jax),
+        "JAX (jit)": with_jax.contender(_with_jax),
     },
     against(_truth, _terms),
     lambda size: Work(2 * size["rows"] * size["pixels"]),
@@ -91,6 +91,6 @@ KERNELS = (
             lambda outcomes, logits: outcomes.to(logits) - logits.sigmoid(), lambda _, logits: torch.ones_like(logits)
         ),
         lambda size: Work(3 * size["rows"] * size["pixels"]),
-        {"JAX (jit)": _jax.contender(_gradient_with_jax)},
+        {"JAX (jit)": with_jax.contender(_gradient_with_jax)},
     ),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import OURS, PLAIN, Inputs, Kernel, Size, Work, of
 from mathcheck.engine.residual import Residual, close
 from mathcheck.linear.convolution_backprop import Layer, _roundings, backpropagate
@@ -71,8 +71,9 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
     # The gradients of the examples are added up: a rounding more of their absolute values for each.
     own = own.sum(0) * (1 + len(own))
     of_input = scales[:, LAYERS * (FILTER + 1) :].reshape(x.shape)
-    for name, found, true, scale in zip(("filters", "biases", "input"), result, truths,
-                                        (own[:, :FILTER], own[:, FILTER], of_input), strict=True):  # fmt: skip
+    for name, found, true, scale in zip(
+        ("filters", "biases", "input"), result, truths, (own[:, :FILTER], own[:, FILTER], of_input), strict=True
+    ):
         yield close(found, true, ulps=2, scale=scale, what=f"the gradient in the {name}")
 
 
@@ -87,10 +88,19 @@ def _kernel(name: str, title: str, batches: tuple[int, int, int]) -> Kernel:
     contenders = {
         OURS: of(_ours),
         PLAIN: of(_autograd),
-        "JAX (jit)": _jax.contender(_with_jax),
+        "JAX (jit)": with_jax.contender(_with_jax),
     }
-    return Kernel(name, title, "linear.convolution_backprop", sizes, _inputs(batches[-1] > 1), contenders, _residuals,
-                  _work, [size | {"batch": 2**10 * size["batch"]} for size in sizes] if batches[-1] > 1 else ())  # fmt: skip
+    return Kernel(
+        name,
+        title,
+        "linear.convolution_backprop",
+        sizes,
+        _inputs(batches[-1] > 1),
+        contenders,
+        _residuals,
+        _work,
+        [size | {"batch": 2**10 * size["batch"]} for size in sizes] if batches[-1] > 1 else (),
+    )
 
 
 KERNELS = (

@@ -197,10 +197,12 @@ def _step_residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
     far = _forward_terms(x, w1, b1, w2, b2)[0][:, half:]
     size = torch.cat([far * (stretched.abs() * (1 + s) + far) + 1, far], -1) / rows
     inner, inner_size = (slope @ w2) * on, size @ w2.abs()
-    truths = {"w1": (w1, inner.mT @ kept, inner_size.mT @ kept.abs(), (inner_size * unsure).mT @ kept.abs()),
-              "b1": (b1, inner.sum(0), inner_size.sum(0), (inner_size * unsure).sum(0)),
-              "w2": (w2, slope.mT @ before.relu(), size.mT @ sizes, 0.0 * w2),
-              "b2": (b2, slope.sum(0), size.sum(0), 0.0 * b2)}  # fmt: skip
+    truths = {
+        "w1": (w1, inner.mT @ kept, inner_size.mT @ kept.abs(), (inner_size * unsure).mT @ kept.abs()),
+        "b1": (b1, inner.sum(0), inner_size.sum(0), (inner_size * unsure).sum(0)),
+        "w2": (w2, slope.mT @ before.relu(), size.mT @ sizes, 0.0 * w2),
+        "b2": (b2, slope.sum(0), size.sum(0), 0.0 * b2),
+    }
     loss = y.square().sum() / 2 / rows - log_det.mean()
     terms = (y.abs() * _forward_terms(x, w1, b1, w2, b2)[0]).sum() / rows + s.sum(-1).mean()
     value, *parameters, order = result

@@ -124,8 +124,9 @@ def flowjax(x: Tensor, *weights: Tensor) -> tuple[Any, Any, Any]:
     n, hidden = w2.shape
     # Its own scale is a softplus, another function.
     affine = equinox.tree_at(lambda a: a.scale, bijections.Affine(), paramax.Parameterize(jnp.exp, jnp.zeros(())))
-    flow = bijections.Coupling(jax.random.key(0), transformer=affine, untransformed_dim=n // 2, dim=n,
-                               nn_width=hidden, nn_depth=1)  # fmt: skip
+    flow = bijections.Coupling(
+        jax.random.key(0), transformer=affine, untransformed_dim=n // 2, dim=n, nn_width=hidden, nn_depth=1
+    )
     rows = in_turn(n, w2)
     flow = equinox.tree_at(
         lambda f: [part for layer in f.conditioner.layers for part in (layer.weight, layer.bias)],

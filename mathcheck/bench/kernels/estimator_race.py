@@ -172,8 +172,16 @@ def _kernel(name: str, title: str, estimate: Estimate, gradient: Callable[[Tenso
     }
     derivation = "inference.log_derivative" if score else "inference.reparameterization"
     # Numbers at random, read once; some ten operations on each, the sine counted as one.
-    return Kernel(name, title, derivation, SIZES, _inputs, contenders, _residuals,
-                  lambda size: Work(DRAWS * size["steps"], 10 * DRAWS * size["steps"]))  # fmt: skip
+    return Kernel(
+        name,
+        title,
+        derivation,
+        SIZES,
+        _inputs,
+        contenders,
+        _residuals,
+        lambda size: Work(DRAWS * size["steps"], 10 * DRAWS * size["steps"]),
+    )
 
 
 KERNELS = (

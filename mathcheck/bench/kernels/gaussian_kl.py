@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import (
     COMPILED,
     OURS,
@@ -44,8 +44,10 @@ def textbook(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
 
 def _distributions(validate: bool) -> Callable[..., Tensor]:
     def divergence(m: Tensor, v: Tensor, a: Tensor, w: Tensor) -> Tensor:
-        q, p = (Independent(Normal(mean, (log / 2).exp(), validate_args=validate), 1, validate_args=validate)
-                for mean, log in ((m, v), (a, w)))  # fmt: skip
+        q, p = (
+            Independent(Normal(mean, (log / 2).exp(), validate_args=validate), 1, validate_args=validate)
+            for mean, log in ((m, v), (a, w))
+        )
         value: Tensor = kl_divergence(q, p)
         return value
 
@@ -88,7 +90,7 @@ def _with_slopes(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _by_jax(build: Callable[[Any], Any], *needs: str) -> Contender:
-    return replace(_jax.contender(build), needs=("jax", *needs))
+    return replace(with_jax.contender(build), needs=("jax", *needs))
 
 
 DIAGONAL = Kernel(

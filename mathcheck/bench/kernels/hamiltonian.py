@@ -42,8 +42,9 @@ def posterior_of(y: Tensor) -> BananaPosterior:
 
 def _ours(start: Tensor, draws: int, y: Tensor) -> Call:
     generator, posterior = torch.Generator(device=start.device).manual_seed(1), posterior_of(y)
-    return lambda: hmc_chain(posterior.log_joint, start, generator, STEP_SIZE, STEPS, draws=draws,
-                             score=posterior.score).states  # fmt: skip
+    return lambda: (
+        hmc_chain(posterior.log_joint, start, generator, STEP_SIZE, STEPS, draws=draws, score=posterior.score).states
+    )
 
 
 def _compiled(start: Tensor, draws: int, y: Tensor) -> Call:
@@ -149,8 +150,11 @@ def _truth(posterior: BananaPosterior) -> dict[str, float]:
     t = torch.linspace(-5, 5, 20_001, dtype=torch.float64)
     mean, _, log_density = posterior.conditional(t)
     weight = log_density.exp() / log_density.exp().sum()
-    return {"theta1": float((weight * mean).sum()), "theta2^2": float((weight * t.square()).sum()),
-            "|theta2| > 1": float(weight[t.abs() > 1].sum())}  # fmt: skip
+    return {
+        "theta1": float((weight * mean).sum()),
+        "theta2^2": float((weight * t.square()).sum()),
+        "|theta2| > 1": float(weight[t.abs() > 1].sum()),
+    }
 
 
 def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
@@ -166,8 +170,16 @@ def _residuals(inputs: Inputs, result: Any) -> Iterator[Residual]:
         yield statistics.bounded_mean(far.mean(0), truth["|theta2| > 1"], 0.0, 1.0, what="P(|theta2| > 1)")
     for name, values in {"theta1": first, "theta2^2": second.square(), "|theta2| > 1": far}.items():
         bound = stats.norm.isf(ALPHA / 2) * float(values.std()) / math.sqrt(min(effective_size(values), values.numel()))
-        yield Residual(abs(float(values.mean()) - truth[name]), bound, Kind.ASYMPTOTIC, f"mean of {name}",
-                       float(values.mean()), truth[name], source="quadrature", alpha=ALPHA)  # fmt: skip
+        yield Residual(
+            abs(float(values.mean()) - truth[name]),
+            bound,
+            Kind.ASYMPTOTIC,
+            f"mean of {name}",
+            float(values.mean()),
+            truth[name],
+            source="quadrature",
+            alpha=ALPHA,
+        )
 
 
 def _work(size: Size) -> Work:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Contender, Kernel, Size, Work, against
 from mathcheck.bench.nets import SURE, Rounded, drawn, exactly, net, through
 from mathcheck.inference.importance_weighted_bound import importance_weighted_bound
@@ -136,7 +136,7 @@ KERNELS = (
             OURS: _of(_ours, Affine),
             PLAIN: _of(notes),
             "torch.distributions": _of(_distributions),
-            "JAX (jit)": _jax.contender(_with_jax),
+            "JAX (jit)": with_jax.contender(_with_jax),
         },
         against(_truth, _deviations, SURE),
         _work,

@@ -26,8 +26,9 @@ ACCURACY, HALVINGS = 1e-12, 46  # 2^-46 of a bracket of length 60
 def _inputs(size: Size, generator: torch.Generator, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Standard normal numbers; logits, means and log-scales of the mixture."""
     k = size["components"]
-    z, logits, means, spreads = (torch.randn(n, generator=generator, dtype=torch.float64)
-                                 for n in (size["points"], k, k, k))  # fmt: skip
+    z, logits, means, spreads = (
+        torch.randn(n, generator=generator, dtype=torch.float64) for n in (size["points"], k, k, k)
+    )
     return tuple(t.to(dtype) for t in (z, logits, 2 * means, spreads / 2 - 0.5))
 
 
@@ -74,8 +75,12 @@ def _scipy(z: Tensor, logits: Tensor, means: Tensor, log_scales: Tensor) -> Call
         # Where the components' quantiles meet, rounding might leave both ends on one side.
         low, high = ends.min(-1), ends.max(-1)
         wider = 1e-9 * (1 + np.abs(low) + np.abs(high))
-        found = elementwise.find_root(gap, (low - wider, high + wider), args=(places,),
-                                      tolerances={"xatol": ACCURACY / 2, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0})  # fmt: skip
+        found = elementwise.find_root(
+            gap,
+            (low - wider, high + wider),
+            args=(places,),
+            tolerances={"xatol": ACCURACY / 2, "xrtol": 0.0, "fatol": 0.0, "frtol": 0.0},
+        )
         return torch.from_numpy(found.x)
 
     return run

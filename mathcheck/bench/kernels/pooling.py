@@ -13,10 +13,16 @@ from mathcheck.linear.average_pooling import average_pool, average_pool_adjoint
 from mathcheck.linear.upsampling import upsample, window_sums
 
 SIDE = 2
-SIZES = ({"images": 2, "channels": 16, "side": 8}, {"images": 8, "channels": 64, "side": 16},
-         {"images": 32, "channels": 64, "side": 32})  # fmt: skip
-CARD_SIZES = ({"images": 32, "channels": 64, "side": 32}, {"images": 128, "channels": 64, "side": 64},
-              {"images": 256, "channels": 128, "side": 64})  # fmt: skip
+SIZES = (
+    {"images": 2, "channels": 16, "side": 8},
+    {"images": 8, "channels": 64, "side": 16},
+    {"images": 32, "channels": 64, "side": 32},
+)
+CARD_SIZES = (
+    {"images": 32, "channels": 64, "side": 32},
+    {"images": 128, "channels": 64, "side": 64},
+    {"images": 256, "channels": 128, "side": 64},
+)
 
 Map = Callable[[Tensor], Tensor]
 
@@ -98,18 +104,49 @@ def _ours(function: Map) -> dict[str, Contender]:
 
 # Copies are exact; a sum is off by a rounding of the sum of magnitudes for each of its terms.
 KERNELS = (
-    Kernel("upsampling", "Nearest upsampling by 2, forward", "linear.upsampling", SIZES, small,
-           _ours(_upsample) | {PLAIN: of(_interpolate), "repeat_interleave": of(_interleave),
-                                "expand and reshape": of(_expand)},
-           against(_interpolate, _interpolate, ulps=0), _work, CARD_SIZES),
-    Kernel("upsampling_adjoint", "Adjoint of nearest upsampling by 2", "linear.upsampling", SIZES, large,
-           _ours(_window_sums) | {PLAIN: _by_autograd(_interpolate, _small_zeros)},
-           against(_sums, lambda y: _sums(y.abs()), ulps=SIDE**2), _work, CARD_SIZES),
-    Kernel("average_pooling", "Average pooling by 2, forward", "linear.average_pooling", SIZES, large,
-           _ours(_average_pool) | {PLAIN: of(_pool)},
-           against(_pool, lambda x: _pool(x.abs()), ulps=SIDE**2), _work, CARD_SIZES),
-    Kernel("average_pooling_adjoint", "Adjoint of average pooling by 2", "linear.average_pooling", SIZES, small,
-           _ours(_average_pool_adjoint) | {PLAIN: _by_autograd(_pool, _large_zeros)},
-           against(lambda y: _interpolate(y) / SIDE**2, lambda y: _interpolate(y.abs()) / SIDE**2, ulps=1), _work,
-           CARD_SIZES),
-)  # fmt: skip
+    Kernel(
+        "upsampling",
+        "Nearest upsampling by 2, forward",
+        "linear.upsampling",
+        SIZES,
+        small,
+        _ours(_upsample)
+        | {PLAIN: of(_interpolate), "repeat_interleave": of(_interleave), "expand and reshape": of(_expand)},
+        against(_interpolate, _interpolate, ulps=0),
+        _work,
+        CARD_SIZES,
+    ),
+    Kernel(
+        "upsampling_adjoint",
+        "Adjoint of nearest upsampling by 2",
+        "linear.upsampling",
+        SIZES,
+        large,
+        _ours(_window_sums) | {PLAIN: _by_autograd(_interpolate, _small_zeros)},
+        against(_sums, lambda y: _sums(y.abs()), ulps=SIDE**2),
+        _work,
+        CARD_SIZES,
+    ),
+    Kernel(
+        "average_pooling",
+        "Average pooling by 2, forward",
+        "linear.average_pooling",
+        SIZES,
+        large,
+        _ours(_average_pool) | {PLAIN: of(_pool)},
+        against(_pool, lambda x: _pool(x.abs()), ulps=SIDE**2),
+        _work,
+        CARD_SIZES,
+    ),
+    Kernel(
+        "average_pooling_adjoint",
+        "Adjoint of average pooling by 2",
+        "linear.average_pooling",
+        SIZES,
+        small,
+        _ours(_average_pool_adjoint) | {PLAIN: _by_autograd(_pool, _large_zeros)},
+        against(lambda y: _interpolate(y) / SIDE**2, lambda y: _interpolate(y.abs()) / SIDE**2, ulps=1),
+        _work,
+        CARD_SIZES,
+    ),
+)

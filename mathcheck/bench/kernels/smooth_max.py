@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import (
     COMPILED,
     OURS,
@@ -101,7 +101,7 @@ MEAN = Kernel(
         PLAIN: of(_plain_mean),
         "torch.logsumexp": of(_log_sum_exp),
         "scipy": Contender(_scipy, devices=("cpu",)),
-        "jax": _jax.contender(lambda jax: lambda x: jax.nn.logsumexp(x, -1) - math.log(x.shape[-1])),
+        "jax": with_jax.contender(lambda jax: lambda x: jax.nn.logsumexp(x, -1) - math.log(x.shape[-1])),
     },
     against(_log_sum_exp, functools.partial(_size, 1.0)),
     _work(1),
@@ -119,7 +119,7 @@ MAXIMUM = Kernel(
         COMPILED: compiled(_ours),
         PLAIN: of(_plain_maximum),
         "torch.logsumexp": of(_scaled_log_sum_exp),
-        "jax": _jax.contender(lambda jax: lambda x: jax.nn.logsumexp(BETA * x, -1) / BETA),
+        "jax": with_jax.contender(lambda jax: lambda x: jax.nn.logsumexp(BETA * x, -1) / BETA),
     },
     against(_scaled_log_sum_exp, functools.partial(_size, BETA)),
     _work(1),
@@ -128,7 +128,7 @@ MAXIMUM = Kernel(
 
 
 def _jax_gradient(beta: float) -> Contender:
-    return _jax.contender(lambda jax: jax.grad(lambda x: jax.nn.logsumexp(beta * x, -1).sum() / beta))
+    return with_jax.contender(lambda jax: jax.grad(lambda x: jax.nn.logsumexp(beta * x, -1).sum() / beta))
 
 
 # SciPy has no gradients.

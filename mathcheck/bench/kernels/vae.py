@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.dlpack import from_dlpack
 
-from mathcheck.bench import _jax
+from mathcheck.bench import jax as with_jax
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Call, Contender, Inputs, Kernel, Size, Work
 from mathcheck.bench.nets import SURE, Rounded, after_adam, back, drawn, exactly, net, through
 from mathcheck.bench.training import Objective, our_compiled_step, our_step, plain_step
@@ -92,7 +92,7 @@ def _with_pyro(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
 
 
 def _jitted(images: Tensor, noise: Tensor, *weights: Tensor) -> Call:
-    jax = _jax.module()
+    jax = with_jax.module()
     optax: Any = importlib.import_module("optax")
     jnp, optimizer = jax.numpy, optax.adam(RATE)
 

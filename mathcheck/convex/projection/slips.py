@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mathcheck.convex.projection import Projection, Slip
+from mathcheck.convex.projection.record import Projection
+
+Slip = Callable[[Projection], Projection]
 
 
 def instead(change: Callable[[Projection, Tensor], Tensor]) -> Slip:

@@ -1,368 +1,48 @@
 r"""What every Kullback-Leibler divergence must satisfy: the record, its laws, `check_divergence`."""
 
-from __future__ import annotations
-
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Unpack
-
-import torch
-from hypothesis import strategies as st
-from torch import Tensor
-
-from mathcheck.divergence.divergence import definition
-from mathcheck.engine.claim import Options, check, claim, laws
-from mathcheck.engine.evidence import Evidence
-from mathcheck.engine.residual import Kind, Residual, at_most, close, exactly
-from mathcheck.probability.families import Normals, Parameters
-
-DIAGONAL = Normals("log_variance")
-
-
-@dataclass(frozen=True)
-class Divergence:
-    r"""A Kullback-Leibler divergence $\mathrm{KL}(q\,\|\,p)$ between two members of a family, as somebody computes it.
-
-    Args:
-        divergence: called as `divergence(*q, *p)`, e.g. `kl(mean_q, log_variance_q, mean_p, log_variance_p)`, with
-            parameters of shape `(*batch, n)` (matrices `(*batch, n, n)`); returns `(*batch,)` in nats.
-        domain: the family of both arguments, e.g. `normals("variance")`.
-        batch_shapes: leading shapes that it takes.
-        dtype: of the parameters that it takes, if only one.
-    """
-
-    divergence: Callable[..., Tensor]
-    domain: Normals = DIAGONAL
-    batch_shapes: tuple[tuple[int, ...], ...] = ((1,), (3,))
-    dtype: torch.dtype | None = None
-
-
-Pair = tuple[Parameters, Parameters]
-Slip = Callable[[Divergence], Divergence]
-
-
-def _then(change: Callable[[Tensor, int], Tensor]) -> Slip:
-    """The slip that puts `change(value, n)` in place of the value, in n dimensions."""
-
-    def slip(kl: Divergence) -> Divergence:
-        return replace(kl, divergence=lambda *x: change(kl.divergence(*x), x[0].shape[-1]))
-
-    return slip
-
-
-def _respread(power: float) -> Slip:
-    """The slip that raises both standard deviations to `power`."""
-
-    def slip(kl: Divergence) -> Divergence:
-        if kl.domain.full:
-            raise NotImplementedError("a covariance matrix is not taken for its square")
-
-        def changed(*x: Tensor) -> Tensor:
-            return kl.divergence(*kl.domain.respread(x[:2], power), *kl.domain.respread(x[2:], power))
-
-        return replace(kl, divergence=changed)
-
-    return slip
-
-
-def _swapped(kl: Divergence) -> Divergence:
-    return replace(kl, divergence=lambda *x: kl.divergence(*x[2:], *x[:2]))
-
-
-def _detached(kl: Divergence) -> Divergence:
-    return replace(kl, divergence=lambda *x: kl.divergence(*x[:2], *(t.detach() for t in x[2:])))
-
-
-def _attached(kl: Divergence) -> Divergence:
-    """Where no gradient reaches an argument, that of the definition does."""
-
-    def changed(*x: Tensor) -> Tensor:
-        value = kl.divergence(*x)
-        if not all(t.requires_grad for t in x):
-            return value
-        own: Sequence[Tensor | None] = [None] * len(x)
-        if value.requires_grad:
-            own = torch.autograd.grad(value.sum(), x, retain_graph=True, allow_unused=True)
-        true = definition.kl_gradient(kl.domain, (x[0].detach(), x[1].detach()), (x[2].detach(), x[3].detach()))
-        for t, gradient, ball in zip(x, own, true, strict=True):
-            if gradient is None or not bool(gradient.any()):
-                value = value + ((t - t.detach()) * ball.mid.to(t)).flatten(value.ndim).sum(-1)
-        return value
-
-    return replace(kl, divergence=changed)
-
-
-def _row_by_row(kl: Divergence) -> Divergence:
-    def changed(*x: Tensor) -> Tensor:
-        batch = x[0].shape[:-1]
-        rows = [t.reshape(-1, *t.shape[len(batch) :]) for t in x]
-        values = [kl.divergence(*(t[k] for t in rows)).reshape(()) for k in range(rows[0].shape[0])]
-        return torch.stack(values).reshape(batch)
-
-    return replace(kl, divergence=changed)
-
-
-_SWAP: dict[str, Slip] = {"the arguments are swapped": _swapped}
-_SIGN: dict[str, Slip] = {"its sign is changed": _then(lambda value, n: -value)}
-_CONSTANT: dict[str, Slip] = {
-    "n/2 is subtracted": _then(lambda value, n: value - n / 2),
-    "n/2 is added": _then(lambda value, n: value + n / 2),
-}
-_SPREAD: dict[str, Slip] = {
-    "standard deviations are squared (it takes variances for standard deviations)": _respread(2.0),
-    "the roots of standard deviations are taken (it takes standard deviations for variances)": _respread(0.5),
-}
-_FACTOR: dict[str, Slip] = {
-    "it is multiplied by 2": _then(lambda value, n: 2 * value),
-    "it is divided by 2": _then(lambda value, n: value / 2),
-    "it is converted from bits to nats": _then(lambda value, n: value * math.log(2)),
-    "it is converted from nats to bits": _then(lambda value, n: value / math.log(2)),
-}
-_DIMENSION: dict[str, Slip] = {
-    "it is multiplied by the dimension n (a sum for a mean)": _then(lambda value, n: value * n),
-    "it is divided by the dimension n (a mean for a sum)": _then(lambda value, n: value / n),
-}
-_BATCH: dict[str, Slip] = {
-    "it is summed over the batch": _then(lambda value, n: value.sum()),
-    "it is averaged over the batch": _then(lambda value, n: value.mean().expand(value.shape)),
-}
-_REPAIRS: dict[str, Slip] = {
-    "the rows of a batch are kept apart": _row_by_row,
-    "nearly equal arguments are excluded (the formula cancels)": (
-        lambda kl: replace(kl, domain=replace(kl.domain, near_equal=False))
-    ),
-    **_SWAP, **_SPREAD, **_FACTOR, **_DIMENSION, **_CONSTANT, **_SIGN,
-}  # fmt: skip
-
-
-def _pairs(
-    kl: Divergence, dtype: torch.dtype, largest: int = 3, rows: int = 6, several: bool = False
-) -> st.SearchStrategy[Pair]:
-    """Pairs of the domain in at most `largest` dimensions.
-
-    In the batch shapes of at most `rows` rows, of `several` rows if asked; or in the smallest there is.
-    """
-    smallest = min(kl.batch_shapes, key=math.prod)
-    batches = [shape for shape in kl.batch_shapes if several < math.prod(shape) <= rows] or [smallest]
-    return kl.domain.pairs(dtype, largest=largest, batches=batches)
-
-
-def _values(kl: Divergence, q: Parameters, p: Parameters) -> Tensor:
-    return kl.divergence(*q, *p)
-
-
-@claim(given=_pairs, mutants=_SIGN, repairs=_REPAIRS, examples=200)
-def never_negative(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""A divergence is never negative, to the last bit: $\mathrm{KL}(q\,\|\,p) \ge 0$.
-
-    Error bound: 0; a sum of terms that are each non-negative in floating point stays non-negative.
-    """
-    yield at_most(-_values(kl, q, p), 0.0, what="-KL(q, p) <= 0")
-
-
-@claim(
-    given=lambda kl, dtype: _pairs(kl, dtype).map(lambda pair: (pair[0],)),
-    mutants=_CONSTANT | {"eps is added": _then(lambda value, n: value + torch.finfo(value.dtype).eps)},
-    repairs=_REPAIRS,
+from mathcheck.divergence.divergence.definition import (
+    Row,
+    expectation,
+    gradient_sensitivity,
+    integral,
+    kl,
+    kl_gradient,
+    kl_integral,
+    sensitivity,
 )
-def zero_on_equal_arguments(kl: Divergence, q: Parameters) -> Iterator[Residual]:
-    r"""A divergence is exactly zero on equal arguments: $\mathrm{KL}(q\,\|\,q) = 0$.
-
-    Error bound: 0; differences of equal floats and logarithms of 1 are exact.
-    """
-    if not kl.domain.near_equal:
-        raise NotImplementedError("the domain excludes equal arguments")
-    value = _values(kl, q, q)
-    yield exactly(value, torch.zeros_like(value), what="KL(q, q)")
-
-
-@claim(
-    given=lambda kl, dtype: _pairs(kl, dtype, 2, 3),
-    mutants=_SWAP | _SPREAD | _FACTOR | _DIMENSION | _CONSTANT | _SIGN,
-    repairs=_REPAIRS,
+from mathcheck.divergence.divergence.laws import (
+    additive_over_independent_coordinates,
+    check_divergence,
+    equals_the_certified_integral,
+    equals_the_definition,
+    finite_wherever_the_true_value_is,
+    gradient_is_that_of_the_definition,
+    never_negative,
+    rows_are_independent,
+    shape_and_dtype_are_those_of_the_arguments,
+    zero_on_equal_arguments,
 )
-def equals_the_definition(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""The divergence is what its definition says.
+from mathcheck.divergence.divergence.record import DIAGONAL, Divergence
 
-    $\mathrm{KL}(q\,\|\,p) = \mathbb E_{x\sim q}[\log q(x) - \log p(x)]$.
-
-    Error bound: 8 roundings, each as large as a relative change of one unit in the last place of every parameter makes
-    it, $\sum_i \lvert x_i\,\partial_i\mathrm{KL}\rvert + \mathrm{KL}$, plus the oracle's radius. The oracle takes the
-    expectation over points that integrate the log-densities' difference exactly.
-    """
-    true = definition.kl(kl.domain, q, p)
-    yield close(_values(kl, q, p), true, scale=definition.sensitivity(kl.domain, q, p), what="KL(q, p)")
-
-
-@claim(
-    # Moderate spreads: far apart, an adaptive integral spends seconds on what the other oracle says at once.
-    given=lambda kl, dtype: _pairs(
-        replace(kl, domain=replace(kl.domain, reach=min(kl.domain.reach, 5.0))), dtype, 1, 1
-    ),
-    mutants=_SWAP | _FACTOR | _CONSTANT,
-    repairs=_REPAIRS,
-    examples=12,
-)
-def equals_the_certified_integral(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""In one dimension the divergence is the integral over the whole line.
-
-    $\mathrm{KL}(q\,\|\,p) = \int_{-\infty}^{\infty} q(x)\,\log\frac{q(x)}{p(x)}\,\mathrm dx$.
-
-    Error bound: as in `equals_the_definition`; the radius of the integral includes the mass of the tails.
-    """
-    true = definition.kl_integral(kl.domain, q, p)
-    yield close(_values(kl, q, p), true, scale=definition.sensitivity(kl.domain, q, p), what="KL(q, p)")
-
-
-@claim(
-    given=lambda kl, dtype: st.tuples(*[_pairs(kl, dtype, 1, 0)] * 2),
-    mutants={
-        **_DIMENSION,
-        "1 is added": _then(lambda value, n: value + 1),
-        "its square root is taken": _then(lambda value, n: value.sqrt()),
-    },
-    repairs=_REPAIRS,
-)
-def additive_over_independent_coordinates(kl: Divergence, first: Pair, second: Pair) -> Iterator[Residual]:
-    r"""Independent coordinates add.
-
-    $\mathrm{KL}(q_1 q_2\,\|\,p_1 p_2) = \mathrm{KL}(q_1\,\|\,p_1) + \mathrm{KL}(q_2\,\|\,p_2)$.
-
-    Error bound: 8 roundings of each of the three values, as in `equals_the_definition`.
-    """
-    joint = [kl.domain.product(a, b) for a, b in zip(first, second, strict=True)]
-    parts = [_values(kl, *pair) for pair in (first, second)]
-    scale = sum((definition.sensitivity(kl.domain, *pair) for pair in (first, second)), torch.zeros(()))
-    total = parts[0].double() + parts[1].double()
-    rounded = close(_values(kl, *joint), total, ulps=16, scale=scale, what="KL of the product")
-    # An overflow of one part is an overflow of the sum, never a disagreement.
-    yield rounded if bool(total.isfinite()) else exactly(bool(_values(kl, *joint).isinf()), True, kind=Kind.NUMERICAL)
-
-
-@claim(given=lambda kl, dtype: _pairs(kl, dtype, 2, several=True), mutants=_BATCH, repairs=_REPAIRS,
-       examples=30)  # fmt: skip
-def rows_are_independent(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""Every row of a batch is judged alone: $\mathrm{KL}(q, p)_b$ does not change with the other rows.
-
-    Error bound: 8 roundings of the value: the batch keeps its shape, so every row is summed in the same order.
-    """
-    if max(map(math.prod, kl.batch_shapes)) < 2:
-        raise NotImplementedError("the divergence takes one row at a time")
-    batch = q[0].shape[:-1]
-    value = _values(kl, q, p)
-    if value.shape != batch:
-        yield exactly(tuple(value.shape), tuple(batch), kind=Kind.NUMERICAL, what="the shape of KL(q, p)")
-        return
-    for k in (0, math.prod(batch) - 1):
-        row = [t.reshape(-1, *t.shape[len(batch) :])[k].expand(t.shape).contiguous() for t in (*q, *p)]
-        alone = kl.divergence(*row).reshape(-1)[k]
-        yield close(value.reshape(-1)[k], alone, what=f"KL of row {k} among other rows")
-
-
-@claim(
-    given=lambda kl, dtype: _pairs(kl, dtype, 1 if kl.domain.full else 2, 1),
-    mutants={"the second argument is detached": _detached} | _SWAP | _FACTOR,
-    repairs={"gradients flow to every argument (one of them is detached)": _attached, **_REPAIRS},
-    examples=40,
-)
-def gradient_is_that_of_the_definition(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""Its gradient is that of the definition.
-
-    $\nabla\mathrm{KL}(q\,\|\,p) = \nabla\,\mathbb E_{x\sim q}[\log q(x) - \log p(x)]$ in all four parameters.
-
-    Error bound: 16 roundings, each as large as a relative change of one unit in the last place of every parameter makes
-    the gradient: $\sum_j \lvert x_j\,\partial_j\partial_i\mathrm{KL}\rvert + \lvert\partial_i\mathrm{KL}\rvert$.
-    """
-    leaves = [t.detach().clone().requires_grad_() for t in (*q, *p)]
-    value = kl.divergence(*leaves)
-    gradients: Sequence[Tensor | None] = [None] * len(leaves)
-    if value.requires_grad:
-        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
-    exact, scales = definition.kl_gradient(kl.domain, q, p), definition.gradient_sensitivity(kl.domain, q, p)
-    for i, (leaf, gradient, ball, scale) in enumerate(zip(leaves, gradients, exact, scales, strict=True)):
-        got = kl.domain.canonical(i % 2, torch.zeros_like(leaf) if gradient is None else gradient)
-        name = f"gradient in the {kl.domain.parameters[i % 2]} of {'qp'[i // 2]}"
-        yield close(got, ball, ulps=16, scale=scale, what=name)
-
-
-@claim(
-    given=lambda kl, dtype: _pairs(kl, dtype, 2),
-    mutants={
-        "it is computed in another dtype": _then(
-            lambda value, n: value.to(torch.float32 if value.dtype == torch.float64 else torch.float64)
-        ),
-        "it is summed over the batch": _BATCH["it is summed over the batch"],
-    },
-    repairs=_REPAIRS,
-    examples=50,
-)
-def shape_and_dtype_are_those_of_the_arguments(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""The value has the batch's shape and the arguments' dtype, whatever their memory layout.
-
-    For parameters of shape `(*batch, n)` the value $\mathrm{KL}$ has shape `(*batch,)`.
-
-    Error bound: 0 for shape and dtype; 8 roundings between a row and the same row repeated without a copy.
-    """
-    value = _values(kl, q, p)
-    yield exactly(tuple(value.shape), tuple(q[0].shape[:-1]), kind=Kind.NUMERICAL, what="the shape of KL(q, p)")
-    yield exactly(value.dtype, q[0].dtype, kind=Kind.NUMERICAL, what="the dtype of KL(q, p)")
-    if value.ndim == 0 and (3,) in kl.batch_shapes:
-        repeated = _values(kl, *(tuple(t.expand(3, *t.shape) for t in member) for member in (q, p)))
-        yield close(
-            repeated,
-            value.expand(3),
-            scale=definition.sensitivity(kl.domain, q, p).expand(3),
-            what="KL of a repeated row",
-        )
-
-
-@claim(
-    given=lambda kl, dtype: kl.domain.extremes(dtype, min(kl.batch_shapes, key=math.prod)),
-    mutants={
-        "it is squared and its root is taken (an overflow in between)": _then(lambda value, n: (value * value).sqrt()),
-    },
-    repairs=_REPAIRS,
-)
-def finite_wherever_the_true_value_is(kl: Divergence, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""Extreme parameters give a finite value wherever the true one is representable.
-
-    $\lvert\mathrm{KL}(q\,\|\,p)\rvert < \infty$ at log-variances up to 600 in double, 80 in single precision.
-
-    Error bound: 8 roundings of the largest float: what is asked here is a number, `equals_the_definition` asks which.
-    A true value above the largest float may come back as infinity.
-    """
-    if not kl.domain.near_equal:
-        raise NotImplementedError("the domain is restricted to members that lie well apart")
-    value = _values(kl, q, p)
-    yield close(value, definition.kl(kl.domain, q, p), scale=torch.finfo(value.dtype).max, what="KL(q, p)")
-
-
-def check_divergence(
-    divergence: Divergence | Callable[..., Tensor],
-    domain: Normals | None = None,
-    **options: Unpack[Options],
-) -> list[Evidence]:
-    r"""Judges an implementation of $\mathrm{KL}(q\,\|\,p)$ by every law of a divergence.
-
-    Args:
-        divergence: a `Divergence`, or the function that one would hold.
-        domain: the family, if `divergence` is a function; default normals by mean and log-variance.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
-
-    Returns:
-        The evidence, one for each law.
-
-    Raises:
-        mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `divergence` is neither a record nor a function, or `domain` comes with a record.
-    """
-    if isinstance(divergence, Divergence):
-        if domain is not None:
-            raise TypeError("domain must be given in the Divergence record, or with a function")
-        subject: Any = divergence
-    elif callable(divergence):
-        subject = Divergence(divergence, domain or DIAGONAL)
-    else:
-        raise TypeError(f"divergence must be a Divergence or a function, got {type(divergence).__name__}")
-    return check(subject, laws(Divergence), **options)
+__all__ = [
+    "DIAGONAL",
+    "Divergence",
+    "Row",
+    "additive_over_independent_coordinates",
+    "check_divergence",
+    "equals_the_certified_integral",
+    "equals_the_definition",
+    "expectation",
+    "finite_wherever_the_true_value_is",
+    "gradient_is_that_of_the_definition",
+    "gradient_sensitivity",
+    "integral",
+    "kl",
+    "kl_gradient",
+    "kl_integral",
+    "never_negative",
+    "rows_are_independent",
+    "sensitivity",
+    "shape_and_dtype_are_those_of_the_arguments",
+    "zero_on_equal_arguments",
+]

@@ -6,293 +6,35 @@ nearly equal numbers: for arguments at a distance of $\delta$ the value is about
 $\delta < \sqrt\epsilon$. Here each form is a sum of terms that are each non-negative and computed without cancellation.
 """
 
-from __future__ import annotations
-
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import torch
-from hypothesis import strategies as st
-from torch import Tensor
-
-from mathcheck.divergence.divergence import Divergence, definition
-from mathcheck.divergence.excess import log_excess
+from mathcheck.divergence.gaussian_kl.claims import (
+    ClosedForm,
+    Estimator,
+    cholesky,
+    closed_form,
+    closed_form_is_the_definition,
+    diagonal,
+    estimator_gradient_is_unbiased,
+    estimator_is_unbiased,
+    full,
+)
 from mathcheck.divergence.gaussian_kl.kernels import CholeskyDivergence, DiagonalDivergence, FullDivergence
-from mathcheck.engine import arguments
-from mathcheck.engine.claim import claim
-from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close
-from mathcheck.engine.strategies import BATCH_SHAPES
-from mathcheck.oracles import arb
-from mathcheck.probability.families import Parameters, normals
+from mathcheck.divergence.gaussian_kl.kl import kl_cholesky, kl_diagonal, kl_full, kl_monte_carlo
 
-
-def _checked(mean_q: Tensor, spread_q: Tensor, mean_p: Tensor, spread_p: Tensor, spread: str, rank: int) -> None:
-    names = ("mean_q", f"{spread}_q", "mean_p", f"{spread}_p")
-    tensors = (mean_q, spread_q, mean_p, spread_p)
-    arguments.floating(**dict(zip(names, tensors, strict=True)))
-    arguments.vectors(mean_q=mean_q)
-    expected = (*mean_q.shape, mean_q.shape[-1]) if rank == 2 else tuple(mean_q.shape)
-    for name, t, shape in zip(names, tensors, (tuple(mean_q.shape), expected) * 2, strict=True):
-        if tuple(t.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(t.shape)}, expected {shape}")
-
-
-def kl_diagonal(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
-    r"""$\tfrac12\sum_i\big[e^{d_i} - 1 - d_i + (\mu_{q,i}-\mu_{p,i})^2 e^{-\ell_{p,i}}\big]$ with $d = \ell_q - \ell_p$.
-
-    $\mathrm{KL}(q\,\|\,p)$ of normals with diagonal covariances and log-variances $\ell$, in nats. Both terms are
-    non-negative and free of cancellation, so the value is never negative, exactly 0 on equal arguments, and within a
-    few units in the last place (times the condition number) for nearly equal ones and for log-variances of any size.
-
-    Args:
-        mean_q, log_variance_q: `(*batch, n)`, of the distribution that the expectation is under; finite.
-        mean_p, log_variance_p: `(*batch, n)`, finite.
-
-    Returns:
-        `(*batch,)`, differentiable once; infinite where the true value exceeds the dtype's largest number.
-
-    Raises:
-        TypeError, ValueError: for arguments that are not floating tensors of one shape, dtype and device.
-    """
-    _checked(mean_q, log_variance_q, mean_p, log_variance_p, "log_variance", 1)
-    value: Tensor = DiagonalDivergence.apply(mean_q, log_variance_q, mean_p, log_variance_p)  # type: ignore[no-untyped-call]
-    return value
-
-
-def kl_cholesky(mean_q: Tensor, scale_tril_q: Tensor, mean_p: Tensor, scale_tril_p: Tensor) -> Tensor:
-    r"""$\tfrac12\big[\lVert N\rVert_F^2 + 2\sum_i (N_{ii} - \log(1+N_{ii})) + \lVert L_p^{-1}(\mu_q-\mu_p)\rVert^2\big]$.
-
-    $\mathrm{KL}(q\,\|\,p)$ of normals with covariances $L_q L_q^\top$ and $L_p L_p^\top$, in nats, where
-    $N = L_p^{-1}(L_q - L_p)$ is triangular: with $M = I + N = L_p^{-1}L_q$ the trace is $\lVert M\rVert_F^2$ and the
-    log-determinant $2\sum_i\log M_{ii}$. Every term is non-negative and free of cancellation.
-
-    Args:
-        mean_q, mean_p: `(*batch, n)`.
-        scale_tril_q, scale_tril_p: `(*batch, n, n)` lower triangular with positive diagonals.
-
-    Returns:
-        `(*batch,)`, differentiable once.
-
-    Raises:
-        TypeError, ValueError: for arguments of the wrong type, shape, dtype or device, or a diagonal that is not
-            positive.
-    """
-    _checked(mean_q, scale_tril_q, mean_p, scale_tril_p, "scale_tril", 2)
-    for name, factor in (("scale_tril_q", scale_tril_q), ("scale_tril_p", scale_tril_p)):
-        smallest = factor.detach().diagonal(dim1=-2, dim2=-1)
-        if bool((smallest <= 0).any()):
-            raise ValueError(f"{name} must have a positive diagonal, got {float(smallest.min())}")
-    value: Tensor = CholeskyDivergence.apply(mean_q, scale_tril_q, mean_p, scale_tril_p)  # type: ignore[no-untyped-call]
-    return value
-
-
-def kl_full(mean_q: Tensor, covariance_q: Tensor, mean_p: Tensor, covariance_p: Tensor) -> Tensor:
-    r"""$\tfrac12\big[\sum_i(\xi_i - \log(1+\xi_i)) + \lVert L_p^{-1}(\mu_q-\mu_p)\rVert^2\big]$.
-
-    $\mathrm{KL}(q\,\|\,p)$ of normals with full covariances, in nats; $\xi_i$ are the eigenvalues of
-    $X = L_p^{-1}(\Sigma_q - \Sigma_p)L_p^{-\top}$. That form is used where the covariances agree to a hundredth and
-    $\lVert X\rVert_F \le 1/2$, since it starts from their exact difference; further apart the Cholesky factors are
-    compared, as in `kl_cholesky`, since small eigenvalues drown in large ones.
-
-    Args:
-        mean_q, mean_p: `(*batch, n)`.
-        covariance_q, covariance_p: `(*batch, n, n)`, symmetric positive definite; only the lower triangles are read.
-
-    Returns:
-        `(*batch,)`, differentiable.
-
-    Raises:
-        TypeError, ValueError: for arguments of the wrong type, shape, dtype or device, or a matrix that is not
-            positive definite.
-    """
-    _checked(mean_q, covariance_q, mean_p, covariance_p, "covariance", 2)
-    factors = []
-    for name, matrix in (("covariance_q", covariance_q), ("covariance_p", covariance_p)):
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        if bool((info != 0).any()):
-            raise ValueError(f"{name} must be positive definite; a leading minor of order {int(info.max())} is not")
-        factors.append(factor)
-    lower_p = factors[1]
-    value: Tensor = FullDivergence.apply(  # type: ignore[no-untyped-call]
-        mean_q, covariance_q, mean_p, covariance_p, *(t.detach() for t in factors)
-    )
-    variances = covariance_p.diagonal(dim1=-2, dim2=-1)
-    close = ((covariance_q.diagonal(dim1=-2, dim2=-1) - variances).abs() <= 0.01 * variances).all(-1)
-    if not bool(close.any()):
-        return value
-    roots = variances[close].sqrt()
-    difference = covariance_q[close].tril() - covariance_p[close].tril()
-    agree = (difference.abs() <= 0.01 * roots.unsqueeze(-1) * roots.unsqueeze(-2)).all(-1).all(-1)
-    near, nearly = _nearly_equal((mean_q - mean_p)[close], difference, lower_p[close])
-    return value.masked_scatter(close, torch.where(near & agree, nearly, value[close]))
-
-
-def _nearly_equal(shift: Tensor, difference: Tensor, lower_p: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the eigenvalue form of `kl_full` applies, and its value; the difference is lower triangular."""
-    symmetric = difference + difference.tril(-1).mT
-    half = torch.linalg.solve_triangular(lower_p, symmetric, upper=False)
-    x = torch.linalg.solve_triangular(lower_p, half.mT, upper=False)
-    near = torch.linalg.matrix_norm(x.detach()) <= 0.5
-    eigenvalues = torch.linalg.eigvalsh(torch.where(near[..., None, None], (x + x.mT) / 2, torch.zeros_like(x)))
-    z = torch.linalg.solve_triangular(lower_p, shift.unsqueeze(-1), upper=False).squeeze(-1)
-    excess = log_excess(eigenvalues, 1 + eigenvalues.detach())
-    return near, excess.sum(-1) / 2 + (z / 2 * z).sum(-1)
-
-
-def kl_monte_carlo(
-    mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor, noise: Tensor
-) -> Tensor:
-    r"""$\frac1K\sum_k\big[\log q(x_k) - \log p(x_k)\big]$ with $x_k = \mu_q + e^{\ell_q/2}\epsilon_k$.
-
-    The unbiased estimator of `kl_diagonal` from reparameterised samples: its gradient is unbiased as well.
-
-    Args:
-        mean_q, log_variance_q, mean_p, log_variance_p: `(*batch, n)`.
-        noise: `(K, *batch, n)`, standard normal, K at least 1.
-
-    Returns:
-        `(*batch,)`; single estimates may be negative.
-
-    Raises:
-        TypeError, ValueError: as `kl_diagonal`, or if the noise has another shape.
-    """
-    _checked(mean_q, log_variance_q, mean_p, log_variance_p, "log_variance", 1)
-    arguments.floating(mean_q=mean_q, noise=noise)
-    if noise.ndim != mean_q.ndim + 1 or noise.shape[1:] != mean_q.shape or noise.shape[0] < 1:
-        raise ValueError(f"noise has shape {tuple(noise.shape)}, expected (K, *{tuple(mean_q.shape)}) with K >= 1")
-    scaled = (mean_q - mean_p + torch.exp(log_variance_q / 2) * noise) * torch.exp(-log_variance_p / 2)
-    terms = log_variance_p - log_variance_q + scaled * scaled - noise * noise
-    return terms.sum(-1).mean(0) / 2
-
-
-diagonal = Divergence(kl_diagonal, normals("log_variance"), batch_shapes=BATCH_SHAPES)
-full = Divergence(kl_full, normals("covariance"), batch_shapes=BATCH_SHAPES)
-cholesky = Divergence(kl_cholesky, normals("scale_tril"), batch_shapes=BATCH_SHAPES)
-
-ClosedForm = Callable[[definition.Row], Any]
-Estimator = Callable[..., Tensor]
-
-
-def closed_form(row: definition.Row) -> Any:
-    r"""The textbook formula for one row with diagonal covariance, in the arithmetic of its scalars.
-
-    $\tfrac12\sum_i\big[\sigma_{q,i}^2/\sigma_{p,i}^2 - 1 - \log(\sigma_{q,i}^2/\sigma_{p,i}^2) +
-    (\mu_{q,i}-\mu_{p,i})^2/\sigma_{p,i}^2\big]$.
-
-    Args:
-        row: mean and log-variance of q, mean and log-variance of p, as lists of balls.
-
-    Raises:
-        TypeError, ValueError: if `row` does not consist of four lists of numbers.
-    """
-    arguments.sequences(Sequence, row=row)
-    if len(row) != 4:
-        raise ValueError(f"row must hold 4 lists, got {len(row)}")
-    arguments.rows(**{f"row[{i}]": part for i, part in enumerate(row)})
-    return _closed_form(row, 1.0)
-
-
-def _closed_form(row: definition.Row, trace: float, power: int = 1) -> Any:
-    total: Any = -trace if trace != 1.0 else 0
-    for m, lv, a, lw in zip(*row, strict=True):
-        v, w = arb.exp(lv / power), arb.exp(lw / power)
-        total = total + v / w - (1 if trace == 1.0 else 0) - arb.log(v / w) + (m - a) * (m - a) / w
-    return total / 2
-
-
-@claim(
-    given=lambda form, dtype: normals("log_variance").pairs(torch.float64, batches=((),)),
-    reference=closed_form,
-    mutants={
-        "the arguments are swapped": lambda form: lambda row: form([row[2], row[3], row[0], row[1]]),
-        "variances are replaced by standard deviations": lambda form: lambda row: _closed_form(row, 1.0, 2),
-        "the dimension is dropped from the trace": lambda form: lambda row: form(row) + (len(row[0]) - 1) / 2,
-        "the constant n is missing": lambda form: lambda row: form(row) + len(row[0]) / 2,
-        "the sign of the log-determinant is changed": lambda form: (
-            lambda row: form(row) + sum(a - b for a, b in zip(row[1], row[3], strict=True))
-        ),
-    },
-)
-def closed_form_is_the_definition(form: ClosedForm, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""The closed form of the divergence is the expectation that defines it.
-
-    $\tfrac12[\mathrm{tr}(\Sigma_p^{-1}\Sigma_q) - n - \log\det(\Sigma_p^{-1}\Sigma_q) + (\mu_q-\mu_p)^\top\Sigma_p^{-1}
-    (\mu_q-\mu_p)] = \mathbb E_{x\sim q}[\log q(x) - \log p(x)]$.
-
-    Error bound: the radii of both sides, which ball arithmetic keeps below $2^{-60}$ of the value.
-    """
-    row = [arb.exact_list(t) for t in (*q, *p)]
-    both = arb.enclose(lambda: [form(row), definition.expectation(normals("log_variance"), row)], rel_bits=60)
-    ours, true = (Ball(both.mid[i], both.radius[i], kind=Kind.ENCLOSED, source=both.source) for i in (0, 1))
-    yield at_most(ours, true, what="closed form <= definition")
-    yield at_most(true, ours, what="definition <= closed form")
-
-
-def _noise(n: int, dtype: torch.dtype) -> Tensor:
-    """All 2^n vectors of signs, whose mean is the expectation under a standard normal for separable quadratics."""
-    return torch.tensor(list(itertools.product((1.0, -1.0), repeat=n)), dtype=dtype)
-
-
-def _estimated(estimate: Estimator, q: Parameters, p: Parameters) -> tuple[Tensor, list[Tensor]]:
-    leaves = [t.detach().clone().requires_grad_() for t in (*q, *p)]
-    value = estimate(*leaves, _noise(q[0].shape[-1], q[0].dtype).to(q[0].device))
-    gradients = torch.autograd.grad(value, leaves, allow_unused=True)
-    return value.detach(), [torch.zeros_like(t) if g is None else g for t, g in zip(leaves, gradients, strict=True)]
-
-
-def _moderate(estimate: Estimator, dtype: torch.dtype) -> st.SearchStrategy[tuple[Parameters, Parameters]]:
-    return normals("log_variance", reach=10.0).pairs(dtype, largest=2, batches=((),))
-
-
-def _scale(q: Parameters, p: Parameters) -> Tensor:
-    """Size of the estimator's terms, which are larger than their mean."""
-    wide = [t.double().cpu() for t in (*q, *p)]
-    spread = (wide[1] - wide[3]).exp() + (wide[0] - wide[2]).square() * (-wide[3]).exp()
-    return (2 + 2 * spread + wide[1].abs() + wide[3].abs()).sum() * (1 + wide[1].abs().amax() + wide[3].abs().amax())
-
-
-@claim(
-    given=_moderate,
-    reference=kl_monte_carlo,
-    mutants={
-        "the noise is not scaled": lambda e: lambda m, lv, a, lw, z: e(m, lv, a, lw, z * (-lv / 2).exp()),
-        "the log-density of the sample is left out": lambda e: (
-            lambda m, lv, a, lw, z: e(m, lv, a, lw, z) + (z * z).sum(-1).mean(0) / 2
-        ),
-        "the arguments are swapped": lambda e: lambda m, lv, a, lw, z: e(a, lw, m, lv, z),
-    },
-)
-def estimator_is_unbiased(estimate: Estimator, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""The Monte Carlo estimator has the divergence for its mean.
-
-    $\mathbb E_\epsilon[\widehat{\mathrm{KL}}] = \mathrm{KL}(q\,\|\,p)$.
-    It is quadratic in each noise coordinate, so the mean over all signs $\epsilon\in\{-1,1\}^n$ is the expectation.
-
-    Error bound: 16 roundings of the size of its terms, which cancel in the mean.
-    """
-    value, _ = _estimated(estimate, q, p)
-    yield close(value, definition.kl(normals("log_variance"), q, p), ulps=16, scale=_scale(q, p), what="mean estimate")
-
-
-@claim(
-    given=_moderate,
-    reference=kl_monte_carlo,
-    mutants={
-        "the sample is detached": lambda e: lambda m, lv, a, lw, z: e(m, lv, (a + m - m.detach()), lw, z),
-        "the arguments are swapped": lambda e: lambda m, lv, a, lw, z: e(a, lw, m, lv, z),
-    },
-)
-def estimator_gradient_is_unbiased(estimate: Estimator, q: Parameters, p: Parameters) -> Iterator[Residual]:
-    r"""The gradient through the sample is unbiased.
-
-    $\mathbb E_\epsilon[\nabla\widehat{\mathrm{KL}}] = \nabla\mathrm{KL}(q\,\|\,p)$.
-
-    Error bound: 32 roundings of the size of its terms times $1 + 1/\sigma_p$, by which a mean's shift is scaled.
-    """
-    _, gradients = _estimated(estimate, q, p)
-    family = normals("log_variance")
-    size = _scale(q, p) * (1 + (-p[1].double().cpu()).exp().amax() + (-p[1].double().cpu() / 2).exp().amax())
-    for i, (gradient, true) in enumerate(zip(gradients, definition.kl_gradient(family, q, p), strict=True)):
-        name = f"mean gradient in the {family.parameters[i % 2]} of {'qp'[i // 2]}"
-        yield close(gradient, true, ulps=32, scale=size, what=name)
+__all__ = [
+    "CholeskyDivergence",
+    "ClosedForm",
+    "DiagonalDivergence",
+    "Estimator",
+    "FullDivergence",
+    "cholesky",
+    "closed_form",
+    "closed_form_is_the_definition",
+    "diagonal",
+    "estimator_gradient_is_unbiased",
+    "estimator_is_unbiased",
+    "full",
+    "kl_cholesky",
+    "kl_diagonal",
+    "kl_full",
+    "kl_monte_carlo",
+]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mathcheck.flows.bijection import Bijection, Map
+from mathcheck.flows.bijection.record import Bijection, Map
 
-    Slip = Callable[[Bijection], Bijection]
+Slip = Callable[[Bijection], Bijection]
 
 
 def need(function: Map | None, name: str) -> Map:
@@ -172,16 +170,23 @@ def _single(b: Bijection) -> Bijection:
     def coarse(function: Map | None) -> Map | None:
         return None if function is None else lambda x: function(x).float()
 
-    return replace(b, log_abs_det_jacobian=coarse(b.log_abs_det_jacobian),
-                   inverse_log_abs_det_jacobian=coarse(b.inverse_log_abs_det_jacobian))  # fmt: skip
+    return replace(
+        b,
+        log_abs_det_jacobian=coarse(b.log_abs_det_jacobian),
+        inverse_log_abs_det_jacobian=coarse(b.inverse_log_abs_det_jacobian),
+    )
 
 
 def _row_by_row(b: Bijection) -> Bijection:
     def rowwise(function: Map | None) -> Map | None:
         return None if function is None else (lambda x: rows(b, function, x))
 
-    return replace(b, forward=lambda x: rows(b, b.forward, x), inverse=rowwise(b.inverse),
-                   log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian))  # fmt: skip
+    return replace(
+        b,
+        forward=lambda x: rows(b, b.forward, x),
+        inverse=rowwise(b.inverse),
+        log_abs_det_jacobian=rowwise(b.log_abs_det_jacobian),
+    )
 
 
 BATCH: dict[str, Slip] = {"it is summed over the batch": _log_det(lambda value, x: value.sum())}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mathcheck.inference.evidence_bound import EvidenceBound
+from mathcheck.inference.evidence_bound.record import EvidenceBound
 
-    Slip = Callable[[EvidenceBound], EvidenceBound]
+Slip = Callable[[EvidenceBound], EvidenceBound]
 
 
 def then(change: Callable[[Tensor, Tensor], Tensor], *, averages: bool = True) -> Slip:
@@ -80,9 +78,10 @@ REPAIRS: dict[str, Slip] = {
     "it is reduced over the last dimension only": row_by_row,
     "log K is subtracted (it is a sum of the weights)": then(lambda value, w: value - math.log(w.shape[-1])),
     "log K is added (the mean is taken twice)": then(lambda value, w: value + math.log(w.shape[-1])),
-    **SIGN, **FORM,
+    **SIGN,
+    **FORM,
     "the largest log-weight is subtracted before the exponentials are taken": _shifted,
     "infinite log-weights count as weight zero (infinity is subtracted from itself)": _empty_rows_apart,
     "it is stated to be an average of log-weights (the ELBO, whatever K is)": lambda b: replace(b, averages=True),
     "it is judged in single precision (its error is of that size)": then(lambda value, w: value.float()),
-}  # fmt: skip
+}

@@ -6,18 +6,16 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mathcheck.inference.gradient_estimator.record import GradientEstimator
 from mathcheck.inference.noise import Finite, Normal
 from mathcheck.oracles import arb
 
-if TYPE_CHECKING:
-    from mathcheck.inference.gradient_estimator import GradientEstimator
-
-    Slip = Callable[[GradientEstimator], GradientEstimator]
+Slip = Callable[[GradientEstimator], GradientEstimator]
 
 
 def then(change: Callable[[Tensor], Tensor]) -> Slip:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mathcheck.linear.linear_map.direction import Direction, Shape, same_matrices
+from mathcheck.linear.linear_map.record import LinearMap, Map
 
-if TYPE_CHECKING:
-    from mathcheck.linear.linear_map import LinearMap, Map
-
-    Slip = Callable[[LinearMap], LinearMap]
+Slip = Callable[[LinearMap], LinearMap]
 
 
 def forward(t: LinearMap) -> Direction:

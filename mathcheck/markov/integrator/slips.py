@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mathcheck.markov.integrator.record import Integrator
 from mathcheck.markov.potentials import Potential
 
-if TYPE_CHECKING:
-    from mathcheck.markov.integrator import Integrator
-
-    Slip = Callable[[Integrator], Integrator]
+Slip = Callable[[Integrator], Integrator]
 
 Phase = tuple[Tensor, Tensor]
 
@@ -98,9 +95,13 @@ COUNT: dict[str, Slip] = {
     "one more step is taken": lambda i: replace(i, step=lambda u, q, p, e, steps: i.step(u, q, p, e, steps + 1)),
 }
 BATCH: dict[str, Slip] = {
-    "the force is averaged over the batch": lambda i: replace(i, step=lambda u, q, *z: i.step(
-        replace(u, gradient=lambda x: u.gradient(x).mean(0, keepdim=True).expand(x.shape)), q, *z)),
-}  # fmt: skip
+    "the force is averaged over the batch": lambda i: replace(
+        i,
+        step=lambda u, q, *z: i.step(
+            replace(u, gradient=lambda x: u.gradient(x).mean(0, keepdim=True).expand(x.shape)), q, *z
+        ),
+    ),
+}
 DECLARED: dict[str, Slip] = {
     "it is declared to start with a drift": lambda i: replace(i, starts_with="drift"),
     "it is declared to start with a kick": lambda i: replace(i, starts_with="kick"),

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mathcheck.markov.markov_kernel.record import MarkovKernel, Step
 from mathcheck.markov.targets import Target
 
-if TYPE_CHECKING:
-    from mathcheck.markov.markov_kernel import MarkovKernel, Step
-
-    Slip = Callable[[MarkovKernel], MarkovKernel]
+Slip = Callable[[MarkovKernel], MarkovKernel]
 
 
 def _step(change: Callable[[Step, Target, Tensor, torch.Generator], Tensor]) -> Slip:
@@ -218,8 +215,9 @@ def _other_dtype(x: Tensor) -> Tensor:
 
 def _filled(nan: float) -> Slip:
     """The slip that puts a number for log-densities that are NaN, as `nan_to_num` does."""
-    return _aimed(lambda t: replace(t, log_density=lambda x: torch.where(
-        t.log_density(x).isnan(), nan, t.log_density(x))))  # fmt: skip
+    return _aimed(
+        lambda t: replace(t, log_density=lambda x: torch.where(t.log_density(x).isnan(), nan, t.log_density(x)))
+    )
 
 
 REJECTION: dict[str, Slip] = {

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from mathcheck.probability.importance import Importance
+from mathcheck.probability.importance.record import Importance
 
-    Slip = Callable[[Importance], Importance]
+Slip = Callable[[Importance], Importance]
 
 
 def _then(change: Callable[[Tensor, Tensor, Tensor], Tensor], *, normalized: bool | None = None) -> Slip:
@@ -105,10 +103,8 @@ OVERFLOW: dict[str, Slip] = {
     "the exponentials are taken without a shift": _then(
         lambda e, w, f: (w.exp() * f).sum(-1) / w.exp().sum(-1), normalized=True
     ),
-    "the weights are cut off at e^20": _then(
-        lambda e, w, f: (w.clamp(max=20.0).exp() * f).mean(-1), normalized=False
-    ),
-}  # fmt: skip
+    "the weights are cut off at e^20": _then(lambda e, w, f: (w.clamp(max=20.0).exp() * f).mean(-1), normalized=False),
+}
 ZEROS: dict[str, Slip] = {
     "draws of weight 0 are left out of the count": _then(
         lambda e, w, f: e * w.shape[-1] / _present(w), normalized=False

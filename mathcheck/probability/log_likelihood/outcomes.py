@@ -105,8 +105,12 @@ class NormalOutcomes:
 
     def slope_size(self, outcomes: Tensor, table: Tensor) -> Tensor:
         z, deviation = self._standardised(outcomes, table)
-        chain = {"log_variance": torch.tensor(0.5), "variance": 0.5 / deviation.square(), "std": 1 / deviation,
-                 "log_std": torch.tensor(1.0)}[self.normals.spread]  # fmt: skip
+        chain = {
+            "log_variance": torch.tensor(0.5),
+            "variance": 0.5 / deviation.square(),
+            "std": 1 / deviation,
+            "log_std": torch.tensor(1.0),
+        }[self.normals.spread]
         return torch.stack([z / deviation, (1 + z.square()) * chain], -1)
 
     def canonical(self, gradient: Tensor) -> Tensor:
@@ -158,6 +162,8 @@ def family(domain: Domain) -> Family:
         expected = "bernoullis(), categoricals(), poissons() or normals()"
         raise TypeError(f"domain must be one of {expected}, got {domain!r}")
     if domain.full:
-        raise ValueError(f"domain must have independent coordinates, got spread={domain.spread!r}: "
-                         "see check_density for a density in the plane")  # fmt: skip
+        raise ValueError(
+            f"domain must have independent coordinates, got spread={domain.spread!r}: "
+            "see check_density for a density in the plane"
+        )
     return NormalOutcomes(domain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,9 @@ from torch.nn import functional
 
 from mathcheck.probability.discrete_families import Bernoullis, Categoricals, Poissons
 from mathcheck.probability.families import Normals, Parameters
+from mathcheck.probability.log_likelihood.record import LogLikelihood
 
-if TYPE_CHECKING:
-    from mathcheck.probability.log_likelihood import LogLikelihood
-
-    Slip = Callable[[LogLikelihood], LogLikelihood]
+Slip = Callable[[LogLikelihood], LogLikelihood]
 
 _LOG_2_PI = math.log(2 * math.pi)
 
@@ -170,7 +168,7 @@ NORMALISER: dict[str, Slip] = {
     "the rate is not subtracted": _of(Poissons, "rate", lambda f, t, a: f(t, *a) + a[0].sum(-1)),
     "log t! is left out": _of(Poissons, "", lambda f, t, a: f(t, *a) + torch.lgamma(t + 1).sum(-1)),
     "log t! is replaced by Stirling's formula": _of(Poissons, "", lambda f, t, a: f(t, *a) - _stirling(t).sum(-1)),
-}  # fmt: skip
+}
 
 
 def _stirling(t: Tensor) -> Tensor:
@@ -294,7 +292,13 @@ REPAIRS: dict[str, Slip] = {
         _of(Categoricals, "logits", lambda f, t, a: f(t, *a), reach=1.0),
     ),
     "it is judged in single precision (its error is of that size)": _then(lambda value, n: value.float()),
-    **SIGN, **MEAN, **UNIT, **CODING, **_GIVEN_SPREAD, **_GIVEN, **CONSTANT,
+    **SIGN,
+    **MEAN,
+    **UNIT,
+    **CODING,
+    **_GIVEN_SPREAD,
+    **_GIVEN,
+    **CONSTANT,
     "the constant is counted for every outcome (n - 1 more)": _normal(
         lambda value, logs, square, n: value - (n - 1) / 2 * _LOG_2_PI
     ),
@@ -313,9 +317,16 @@ REPAIRS: dict[str, Slip] = {
     ),
     "log t! is subtracted": _of(Poissons, "", lambda f, t, a: f(t, *a) - torch.lgamma(t + 1).sum(-1)),
     "Stirling's formula is replaced by log t!": _of(Poissons, "", lambda f, t, a: f(t, *a) + _stirling(t).sum(-1)),
-}  # fmt: skip
+}
 FORMULA: dict[str, Slip] = {
-    **NAIVE, **CLAMPED, **CODING, **LINK, **NORMALISER, **CONSTANT, **ONCE, **_SHAPE,
-}  # fmt: skip
+    **NAIVE,
+    **CLAMPED,
+    **CODING,
+    **LINK,
+    **NORMALISER,
+    **CONSTANT,
+    **ONCE,
+    **_SHAPE,
+}
 # The others leave it a log-likelihood, of other parameters.
 MASS: dict[str, Slip] = {**NORMALISER, **CONSTANT, **ONCE, **_SHAPE}

@@ -1,0 +1,162 @@
+"""The laws of a quantile function, and `check_quantile`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mathcheck.engine import arguments, strategies
+from mathcheck.engine.check import check
+from mathcheck.engine.claim import Settings, claim, laws
+from mathcheck.engine.evidence import Evidence
+from mathcheck.engine.residual import Ball, Kind, Residual, at_most, exactly
+from mathcheck.probability.quantile import slips
+from mathcheck.probability.quantile.record import Quantile
+
+
+def _given(q: Quantile, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, int | None]]:
+    """A level, a place, and by how many ulps the level differs from F(place), where a wrong side shows; or not at all."""
+
+    def of(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[Tensor, Tensor, int | None]]:
+        levels, places = (strategies.tensors(shape, dtype, d) for d in (strategies.unit_interval, q.domain))
+        return st.tuples(levels, places, st.sampled_from([None, 0, 1, -1]))
+
+    return st.sampled_from(list(q.batch_shapes)).flatmap(of)
+
+
+def _level_at(q: Quantile, u: Tensor, place: Tensor, off: int | None) -> Tensor:
+    if off is None:
+        return u
+    level = slips.shifted(q.cdf(place).detach(), off)
+    return torch.where((level > 0) & (level < 1), level, u)
+
+
+def _with_slack(q: Quantile, value: Tensor, x: Tensor) -> Ball:
+    """`value` +- what the promised roundings of F(x) and of x may change in F."""
+    slack = torch.zeros_like(value)
+    if q.ulps:
+        eps = torch.finfo(x.dtype).eps * q.ulps
+        moved = torch.where(x.isfinite(), x.double().abs() * eps, 0.0)
+        ends = [q.cdf((x.double() + sign * moved).to(x.dtype)).double() for sign in (1, -1)]
+        slack = ((ends[0] - ends[1]).abs() + eps * q.cdf(x).double()).detach().cpu().nan_to_num(0.0).abs()
+    return Ball(value, slack, kind=Kind.NUMERICAL, source="the distribution function")
+
+
+@claim(given=_given, mutants=slips.SIDES | slips.TAILS | slips.EXACT, repairs=slips.REPAIRS, examples=60)
+def lower_adjoint_of_the_distribution_function(
+    q: Quantile, u: Tensor, place: Tensor, off: int | None
+) -> Iterator[Residual]:
+    r"""The quantile is at most x exactly where the level is at most F(x): $G(u) \le x \iff u \le F(x)$.
+
+    x is any place, and the quantile itself with its two neighbours.
+
+    Error bound: 0 where no rounding is granted; otherwise the promised roundings of F(x), and what F changes when x
+    moves by as many.
+    """
+    u = _level_at(q, u, place, off)
+    found = q.quantile(u).detach()
+    level = u.double().cpu()
+    for x in (place, found, slips.shifted(found, -1), slips.shifted(found, 1)):
+        below = (found <= x).cpu()
+        value = q.cdf(x).detach().double().cpu()
+        # For G(u) <= x the level may not exceed F(x); for G(u) > x it must.
+        least = torch.where(below, level, torch.nextafter(value, torch.full_like(value, math.inf)))
+        most = torch.where(below, value, level)
+        yield at_most(_with_slack(q, least, x), most, what="u and F(x) in the order of G(u) and x")
+
+
+@claim(
+    given=_given,
+    mutants=slips.SIDES
+    | slips.TAILS
+    | {
+        "the float below is taken": slips.EXACT["the float below is taken"],
+    },
+    repairs=slips.REPAIRS,
+    examples=40,
+)
+def level_lies_between_the_limits(q: Quantile, u: Tensor, place: Tensor, off: int | None) -> Iterator[Residual]:
+    r"""The level lies between the two limits of F at its quantile: $F(G(u){-}) \le u \le F(G(u))$.
+
+    Error bound: 0 where no rounding is granted; otherwise the promised roundings, as in
+    `lower_adjoint_of_the_distribution_function`.
+    """
+    u = _level_at(q, u, place, off)
+    x = q.quantile(u).detach()
+    level = u.double().cpu()
+    yield at_most(_with_slack(q, level, x), q.cdf(x).detach().double().cpu(), what="u <= F(G(u))")
+    if q.left_cdf is not None:
+        left = q.left_cdf(x).detach().double().cpu()
+        yield at_most(_with_slack(q, left, x), level, what="F(G(u)-) <= u")
+
+
+@claim(
+    given=lambda q, dtype: st.tuples(_given(q, dtype), st.sampled_from([1.0, 0.5, 1 - 2.0**-10, 1e-3])),
+    mutants={
+        "the other tail is counted (1 - u for u)": slips.SIDES["the other tail is counted (1 - u for u)"],
+        "the sign of the quantile is changed": slips.then(lambda x: -x),
+    },
+    examples=40,
+)
+def increasing(q: Quantile, levels: tuple[Tensor, Tensor, int | None], factor: float) -> Iterator[Residual]:
+    r"""It increases with the level: $G(u) \le G(v)$ for $u \le v$.
+
+    Error bound: 0 where no rounding is granted; otherwise the promised roundings of both values.
+    """
+    u = _level_at(q, *levels)
+    low, high = q.quantile(u * factor).detach(), q.quantile(u).detach()
+    scale = torch.maximum(low.abs(), high.abs()).double().cpu() if q.ulps else 0.0
+    yield at_most(low, high, ulps=2 * q.ulps, scale=scale, what="G(u) <= G(v)")
+
+
+@claim(
+    given=_given,
+    mutants={
+        "it is computed in another dtype": slips.then(
+            lambda x: x.to(torch.float32 if x.dtype == torch.float64 else torch.float64)
+        ),
+        "it is summed over the batch": slips.then(lambda x: x.sum()),
+    },
+    examples=30,
+)
+def shape_and_dtype_are_those_of_the_level(
+    q: Quantile, u: Tensor, place: Tensor, off: int | None
+) -> Iterator[Residual]:
+    r"""The quantile has the shape and the dtype of the level: $G(u)$ for u of shape `(*batch,)` is $G$ of each entry.
+
+    Error bound: 0.
+    """
+    x = q.quantile(u)
+    yield exactly(tuple(x.shape), tuple(u.shape), kind=Kind.NUMERICAL, what="the shape of G(u)")
+    yield exactly(x.dtype, u.dtype, kind=Kind.NUMERICAL, what="the dtype of G(u)")
+
+
+def check_quantile(
+    quantile: Quantile,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> list[Evidence]:
+    r"""Judges a quantile function $G(u) = \inf\{x : u \le F(x)\}$ by every law of one.
+
+    Args:
+        quantile: the quantile function with its distribution function.
+        expected_failures, settings, dtype, device: as in `mathcheck.check`.
+
+    Returns:
+        The evidence, one for each law.
+
+    Raises:
+        mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
+        TypeError: if `quantile` is no `Quantile`.
+    """
+    arguments.instances(Quantile, quantile=quantile)
+    return check(
+        quantile, laws(Quantile), expected_failures=expected_failures, settings=settings, dtype=dtype, device=device
+    )
