@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import math
 import re
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mathcheck.engine.claim import Settings, verify
-from mathcheck.runner import catalogue
+from mathcheck.runner import catalogue, index
 
 Function = Callable[..., Any]
 Call = dict[str, Any]
@@ -25,11 +26,13 @@ NONSENSE = (object(), "three", None)
 
 
 def _functions() -> Iterator[tuple[str, Function]]:
-    for module in catalogue.modules():
-        if not module.__name__.rsplit(".", 1)[-1].startswith("_"):
-            for name, value in vars(module).items():
-                if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
-                    yield f"{module.__name__.removeprefix('mathcheck.')}.{name}", value
+    """What the file of a theorem defines, or the face of its folder shows."""
+    for theorem in dict.fromkeys(map(index.theorem, index.modules())):
+        module = importlib.import_module(f"mathcheck.{theorem}")
+        for name, value in vars(module).items():
+            shown = name in module.__all__ if hasattr(module, "__path__") else not name.startswith("_")
+            if inspect.isfunction(value) and shown and value.__module__.startswith(module.__name__):
+                yield f"{theorem}.{name}", value
 
 
 FUNCTIONS = dict(_functions())
@@ -64,7 +67,7 @@ def _calls() -> dict[CodeType, Call]:
     for entry in catalogue.entries():
         claim = dataclasses.replace(entry.claim, mutants={}, repairs={})
         watched(functools.partial(verify, claim, entry.subject, settings=Settings(examples=1, shrink=False)))
-    for module in catalogue.modules():
+    for module in map(importlib.import_module, index.modules()):
         # Code is equal where its text and place are, so that functions of a second import count as those of the first.
         source = compile(inspect.getsource(module), str(module.__file__), "exec")
         watched(functools.partial(exec, source, {"__name__": module.__name__, "__file__": module.__file__}))

@@ -7,12 +7,11 @@ import math
 import pytest
 import torch
 
-from mathcheck.probability import _binary
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
 
 
 def test_blocks_have_the_derivatives_of_differences(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_binary, "_BLOCK", 14)
+    monkeypatch.setattr(binary, "_BLOCK", 14)
     generator = torch.Generator().manual_seed(0)
     outcomes = (torch.rand(3, 5, 7, generator=generator) < 0.5).double()
     logits = torch.randn(3, 5, 7, generator=generator, dtype=torch.float64).requires_grad_()
@@ -22,7 +21,7 @@ def test_blocks_have_the_derivatives_of_differences(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("stray", [0.5, 1e-30, -1.0, 2.0, 1 + 2.0**-52, math.nan])
 def test_a_stray_outcome_is_found_in_the_last_block(stray: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_binary, "_BLOCK", 4)
+    monkeypatch.setattr(binary, "_BLOCK", 4)
     outcomes = torch.ones(5, 2, dtype=torch.float64)
     outcomes[4, 1] = stray
     with pytest.raises(ValueError, match="outcomes must be 0 or 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 
 import pytest
@@ -10,14 +11,14 @@ import torch
 
 from mathcheck.engine.claim import Claim, Settings, laws
 from mathcheck.engine.evidence import Status
-from mathcheck.runner import catalogue
+from mathcheck.runner import catalogue, index
 
 ENTRIES = catalogue.entries()
 CLAIMS = {
     value.name: value
-    for module in catalogue.modules()
-    for value in vars(module).values()
-    if isinstance(value, Claim) and value.check.__module__ == module.__name__
+    for module in index.modules()
+    for value in vars(importlib.import_module(module)).values()
+    if isinstance(value, Claim) and value.check.__module__ == module
 }
 
 

@@ -22,7 +22,7 @@ from mathcheck.adapters.target import TargetError, load
 from mathcheck.cli import main
 from mathcheck.engine.claim import Settings
 from mathcheck.engine.evidence import Status
-from mathcheck.runner import catalogue, run
+from mathcheck.runner import catalogue, index, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,11 +30,11 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, *toy.GOOD)
-    monkeypatch.setattr(catalogue, "proofs", dict)
+    monkeypatch.setattr(index, "proofs", dict)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, *entries: catalogue.Entry) -> None:
-    monkeypatch.setattr(catalogue, "entries", lambda: entries)
+    monkeypatch.setattr(catalogue, "entries", lambda *names: entries)
 
 
 def entries(*names: str) -> list[catalogue.Entry]:
@@ -94,7 +94,7 @@ def test_exit_1_and_the_reason_in_full_when_a_claim_fails(
 
 def test_exit_1_and_file_and_line_when_a_proof_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = toy.write_proof(tmp_path, toy.BAD_PROOF)
-    monkeypatch.setattr(catalogue, "proofs", lambda: paths)
+    monkeypatch.setattr(index, "proofs", lambda: paths)
     result = invoke("verify")
     line = toy.BAD_PROOF.splitlines().index("raise ArithmeticError('no')") + 1
     assert result.exit_code == 1
@@ -288,7 +288,7 @@ def test_verbose_shows_names_mutants_and_formulas() -> None:
 
 def test_list_shows_claims_and_proofs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paths = toy.write_proof(tmp_path)
-    monkeypatch.setattr(catalogue, "proofs", lambda: paths)
+    monkeypatch.setattr(index, "proofs", lambda: paths)
     result = invoke("list", "linear")
     assert result.exit_code == 0
     assert str(paths["linear.halves"]) in result.stdout
@@ -302,7 +302,7 @@ def test_list_shows_claims_and_proofs(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.parametrize("name", ["linear.halves", "linear/halves.md", "linear", "linear.halves.half"])
 def test_show_sets_a_proof_for_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     paths = toy.write_proof(tmp_path)
-    monkeypatch.setattr(catalogue, "proofs", lambda: paths)
+    monkeypatch.setattr(index, "proofs", lambda: paths)
     result = invoke("show", name)
     assert result.exit_code == 0
     assert "      h(x) = x/2\n" in result.stdout
@@ -339,12 +339,12 @@ def test_an_interrupt_stops_the_workers_silently(tmp_path: Path) -> None:
         "import sys, time\n"
         f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
         "import toy_catalogue as toy\n"
-        "from mathcheck import catalogue, cli, run\n"
+        "from mathcheck import cli\nfrom mathcheck.runner import catalogue, index, run\n"
         "def slow(task, options):\n"
         "    if task.name != 'linear.halves.half': print('slow', flush=True); time.sleep(60)\n"
         "    return plain(task, options)\n"
         "plain, run.perform = run.perform, slow\n"
-        "catalogue.entries, catalogue.proofs = (lambda: toy.GOOD), dict\n"
+        "catalogue.entries, index.proofs = (lambda *names: toy.GOOD), dict\n"
         "if __name__ == '__main__': run._start_worker = toy.start_worker; cli.main()\n"
     )
     process = subprocess.Popen(

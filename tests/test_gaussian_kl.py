@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mathcheck.bench.kernels.gaussian_kl import slopes, textbook
-from mathcheck.divergence.excess import half_exp_excess
 from mathcheck.divergence.gaussian_kl import kl_diagonal
+from mathcheck.divergence.kernels.excess import half_exp_excess
 
 F32, F64 = torch.float32, torch.float64
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mathcheck.linear import _product
 from mathcheck.linear.affine import Affine
-from mathcheck.linear.product import product
+from mathcheck.linear.kernels import product as kernel
+from mathcheck.linear.kernels.product import product
 
 ROWS, INNER, COLUMNS = 300, 130, 120
 
@@ -41,18 +41,18 @@ def _close(found: Tensor, true: Tensor) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One entry for each product that the other library was asked for."""
     found: list[None] = []
-    faster = _product._faster
+    faster = kernel._faster
 
     def watched(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
         chosen = faster(a, b, bias)
         found.extend([None] * chosen)
         return chosen
 
-    monkeypatch.setattr(_product, "_faster", watched)
+    monkeypatch.setattr(kernel, "_faster", watched)
     return found
 
 
-needs_onednn = pytest.mark.skipif(not _product._AVAILABLE, reason="torch was built without oneDNN")
+needs_onednn = pytest.mark.skipif(not kernel._AVAILABLE, reason="torch was built without oneDNN")
 
 
 @needs_onednn
@@ -83,7 +83,7 @@ def test_gradients_of_gradients() -> None:
 def test_only_what_is_needed_is_computed(calls: list[None]) -> None:
     a, b, bias = _matrices()
     torch.autograd.grad(_total(a.detach(), b, bias), [b])
-    assert len(calls) == (2 if _product._AVAILABLE else 0)
+    assert len(calls) == (2 if kernel._AVAILABLE else 0)
 
 
 def test_transforms() -> None:

@@ -10,9 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mathcheck.engine.claim import Settings
-from mathcheck.runner import catalogue, proofs
+from mathcheck.runner import catalogue, index, proofs
 
-PROOFS = catalogue.proofs()
+PROOFS = index.proofs()
 
 
 @pytest.mark.parametrize("name", PROOFS)

@@ -18,7 +18,8 @@ from mathcheck.engine.claim import Settings
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.readable import readable, unicode_maths
 from mathcheck.engine.residual import Kind, Residual
-from mathcheck.report import Report, Totals, files, json_file, junit, terminal
+from mathcheck.report import files, json_file, junit, terminal
+from mathcheck.report.report import Report, Totals
 from mathcheck.runner.proofs import StepResult
 from mathcheck.runner.run import Options, Result, Task
 

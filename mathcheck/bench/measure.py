@@ -19,7 +19,7 @@ from mathcheck.bench import kernel as kernels
 from mathcheck.bench.kernel import OURS, PLAIN, Call, Kernel, Size
 from mathcheck.engine.claim import Settings
 from mathcheck.engine.evidence import Status
-from mathcheck.linear.product import product as linear_product
+from mathcheck.linear.kernels.product import product as linear_product
 from mathcheck.runner import catalogue
 
 

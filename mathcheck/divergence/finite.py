@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mathcheck.divergence.excess import half_exp_excess, log_excess
+from mathcheck.divergence.kernels.excess import half_exp_excess, log_excess
 from mathcheck.engine import arguments
 
 

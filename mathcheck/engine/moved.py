@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,18 +14,13 @@ from typing import Any
 
 _ENGINE = ("arguments", "evidence", "guard", "passages", "readable", "residual", "search", "strategies")
 _RUNNER = ("catalogue", "proofs", "run", "selection", "self_test")
-_KERNELS = (
-    "autoencoder banana_elbo bernoulli convolution_backprop coupling estimator_race gamblers_ruin gaussian_kl hamiltonian "
-    "importance_weighted_bound invertible_convolution mixture_cdf nearest_neighbour_kl planar pooling smooth_max vae"
-).split()
 
 # Old module -> the modules where its names are now.
 MOVED: dict[str, tuple[str, ...]] = {
     **{f"mathcheck.{name}": (f"mathcheck.engine.{name}",) for name in _ENGINE},
     **{f"mathcheck.{name}": (f"mathcheck.runner.{name}",) for name in _RUNNER},
-    **{f"mathcheck.bench.{name}": (f"mathcheck.bench.kernels.{name}",) for name in _KERNELS},
     "mathcheck.arrays": ("mathcheck.adapters.arrays",),
-    "mathcheck.blocks": ("mathcheck.linear.blocks",),
+    "mathcheck.blocks": ("mathcheck.linear.kernels.blocks",),
     "mathcheck.calibration": ("mathcheck.oracles.calibration",),
     "mathcheck.claim": ("mathcheck.engine.claim", "mathcheck.engine.check"),
     "mathcheck.commands": ("mathcheck.cli",),
@@ -48,22 +44,29 @@ def found_again(old: str, name: str, places: Sequence[str]) -> Any:
     raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
 
+def _places(old: str) -> tuple[str, ...]:
+    package, _, kernel = old.rpartition(".")
+    if package == "mathcheck.bench" and importlib.util.find_spec(f"{package}.kernels.{kernel}"):
+        return (f"{package}.kernels.{kernel}",)
+    return MOVED.get(old, ())
+
+
 class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds an old module where no file of that name is left."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(name, self) if name in MOVED else None
+        return importlib.machinery.ModuleSpec(name, self) if _places(name) else None
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__
-        module.__doc__ = f"Moved to {' and '.join(MOVED[old])}."
+        module.__doc__ = f"Moved to {' and '.join(_places(old))}."
 
         def look(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(f"module {old!r} has no attribute {name!r}")
-            return found_again(old, name, MOVED[old])
+            return found_again(old, name, _places(old))
 
         module.__dict__["__getattr__"] = look
 

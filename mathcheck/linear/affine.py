@@ -16,8 +16,8 @@ from mathcheck.engine import arguments, strategies
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Residual, exactly
 from mathcheck.engine.strategies import BATCH_SHAPES
+from mathcheck.linear.kernels.product import product
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.product import product
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -19,9 +19,9 @@ from mathcheck.engine import arguments, strategies
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.engine.strategies import BATCH_SHAPES, Interval
-from mathcheck.linear.differentiable import differentiable
+from mathcheck.linear.kernels.differentiable import differentiable
+from mathcheck.linear.kernels.windows import repeated, summed
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.windows import repeated, summed
 
 
 def _means(x: Tensor, k: int) -> Tensor:

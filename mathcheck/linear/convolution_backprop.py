@@ -22,8 +22,8 @@ from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Ball, Residual, close, exactly
 from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.linear.correlate import correlate, correlate_adjoint
+from mathcheck.linear.kernels.windows import adjoint_of_products, products_of_windows
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.windows import adjoint_of_products, products_of_windows
 from mathcheck.oracles import arb
 
 

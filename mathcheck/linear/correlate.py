@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mathcheck.engine import arguments
-from mathcheck.linear.windows import adjoint_of_products, products_of_windows
+from mathcheck.linear.kernels.windows import adjoint_of_products, products_of_windows
 
 
 def _checked(y: Tensor, w: Tensor, names: tuple[str, str], shortest: int) -> None:

@@ -17,9 +17,9 @@ from mathcheck.engine import arguments, strategies
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Kind, Residual, exactly
 from mathcheck.engine.strategies import BATCH_SHAPES
-from mathcheck.linear.differentiable import differentiable
+from mathcheck.linear.kernels.differentiable import differentiable
+from mathcheck.linear.kernels.windows import repeated, summed
 from mathcheck.linear.linear_map import LinearMap
-from mathcheck.linear.windows import repeated, summed
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:

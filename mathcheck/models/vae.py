@@ -18,7 +18,7 @@ from mathcheck.engine import arguments
 from mathcheck.inference.importance_weighted_bound import importance_weighted_bound
 from mathcheck.linear.affine import Affine
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
-from mathcheck.probability.binary import signs
+from mathcheck.probability.kernels.binary import signs
 
 # Decodings at a time: as many as fit into tens of megabytes, and as fit into the cache.
 _AT_ONCE, _IN_CACHE = 2**14, 2**10

@@ -21,9 +21,9 @@ from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Residual, close
 from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.oracles import arb
-from mathcheck.probability.binary import LogitLogProb, binary
 from mathcheck.probability.density import Density
 from mathcheck.probability.discrete_families import bernoullis
+from mathcheck.probability.kernels.binary import LogitLogProb, binary
 from mathcheck.probability.log_likelihood import LogLikelihood
 
 

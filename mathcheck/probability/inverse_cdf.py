@@ -23,7 +23,7 @@ from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.engine.strategies import BATCH_SHAPES, Interval
 from mathcheck.oracles import arb
 from mathcheck.probability.density import Density
-from mathcheck.probability.float_order import DTYPES, from_key, key, middle
+from mathcheck.probability.kernels.float_order import DTYPES, from_key, key, middle
 from mathcheck.probability.quantile import Quantile
 from mathcheck.probability.sampler import Sampler
 from mathcheck.probability.table import table_cdf, table_quantile

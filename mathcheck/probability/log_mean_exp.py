@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.convex.log_sum_exp import log_sum_exp
+from mathcheck.convex.kernels.log_sum_exp import log_sum_exp
 from mathcheck.engine import arguments, strategies
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly

@@ -17,7 +17,7 @@ from rich.text import Text
 from mathcheck.bench.kernel import COMPILED, OURS, PLAIN, Kernel
 from mathcheck.bench.measure import Machine, Measurement, Timing, exponent
 from mathcheck.experiments.lab import pyplot
-from mathcheck.report.terminal import console, draw, short
+from mathcheck.report.screen import console, draw, short
 
 SCHEMA = "mathcheck-bench/1"
 

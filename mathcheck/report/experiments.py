@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mathcheck.experiments.lab import Figure, Lab, Noted
-from mathcheck.report.terminal import console, draw
+from mathcheck.report.screen import console, draw
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ import torch
 
 import mathcheck
 from mathcheck.engine.evidence import Evidence
-from mathcheck.report import ALPHA, Report
 from mathcheck.report.files import write_whole
+from mathcheck.report.report import ALPHA, Report
 
 SCHEMA = "mathcheck-report/1"
 _NUMBERS = {"worst", "error", "bound", "actual", "expected", "radius", "alpha", "detectable", "seconds", "spent"}

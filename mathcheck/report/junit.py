@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mathcheck.engine.evidence import Evidence, Status
-from mathcheck.report import Report, verdict
 from mathcheck.report.files import write_whole
+from mathcheck.report.report import Report, verdict
 from mathcheck.runner.proofs import StepResult
 from mathcheck.runner.run import Result
 

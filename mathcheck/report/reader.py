@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
@@ -16,12 +17,29 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from mathcheck.engine.readable import readable, unicode_maths
-from mathcheck.report.terminal import console, count, draw, put
-from mathcheck.runner.catalogue import Entry
+from mathcheck.report.screen import console, count, draw, put
+from mathcheck.runner.index import title
+
+if TYPE_CHECKING:
+    from mathcheck.runner.catalogue import Entry
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1[`~]*[ \t]*$", re.DOTALL | re.MULTILINE)
 _DISPLAY = re.compile(r"^[ \t]*\$\$(.+?)\$\$[ \t]*$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"(?<!\\)\$`(.+?)`\$|(`+)(?:.+?)\2|(?<!\\)\$([^$]+?)\$", re.DOTALL)
+
+
+def show_theorems(proofs: Mapping[str, Path]) -> None:
+    """Prints the names of derivations, topic by topic, with what each is about."""
+    screen = console()
+    width = max((len(name) for name in proofs), default=0)
+    for topic in dict.fromkeys(name.split(".")[0] for name in proofs):
+        lines = [(name, path) for name, path in proofs.items() if name.split(".")[0] == topic]
+        for name, path in lines:
+            screen.print(Text.assemble((f"{name.replace('.', '/'):<{width}}", "bold"), f"  {readable(title(path))}"))
+    screen.print()
+    screen.print(
+        f"{count(len(proofs), 'theorem')}; `mathcheck list NAME` lists its claims, `mathcheck show NAME` its proof"
+    )
 
 
 def show_list(entries: Sequence[Entry], proofs: Mapping[str, Path], *, verbose: bool = False) -> None:
@@ -32,9 +50,9 @@ def show_list(entries: Sequence[Entry], proofs: Mapping[str, Path], *, verbose: 
         head = Text(derivation.replace(".", "/", 1), "bold")
         head.append(f"   {_relative(path)}" if path is not None else "   no proof yet", "dim")
         screen.print(head, soft_wrap=True)
-        subject = None
+        subject = None  # of the laws that are printed
         for entry in (entry for entry in entries if entry.derivation == derivation):
-            if entry.attribute != subject:
+            if entry.attribute not in (None, subject):
                 subject = entry.attribute
                 prefix = entry.name.rsplit(".", 1)[0]
                 screen.print(Text.assemble(f"  {subject}", (f"   {type(entry.subject).__name__}, {prefix}.", "dim")))

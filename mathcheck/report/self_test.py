@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mathcheck.oracles.calibration import Calibration, Rate
-from mathcheck.report.terminal import console, count, draw, duration, short
+from mathcheck.report.screen import console, count, draw, duration, short
 from mathcheck.runner.self_test import KillMatrix, LawAlarms, Part
 
 SCHEMA = "mathcheck-self-test/1"

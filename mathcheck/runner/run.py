@@ -26,7 +26,7 @@ import torch
 
 from mathcheck.engine.claim import Claim, Settings, verify
 from mathcheck.engine.evidence import Evidence, Status
-from mathcheck.runner import catalogue, proofs
+from mathcheck.runner import catalogue, index, proofs
 from mathcheck.runner.proofs import StepResult
 
 DIED = "the worker process died: it was killed, ran out of memory, or crashed in native code"
@@ -92,6 +92,7 @@ class Result:
 def tasks(
     keep: Callable[[str], bool] = lambda name: True,
     *,
+    among: Sequence[str] = (),
     dtypes: Sequence[str] = ("float64",),
     with_proofs: bool = True,
 ) -> list[Task]:
@@ -99,6 +100,7 @@ def tasks(
 
     Args:
         keep: of a name, whether to take it.
+        among: names of the catalogue that hold everything to keep, so that the rest is not imported.
         dtypes: names of the dtypes to verify in; a subject that has its own is verified in that one only.
         with_proofs: whether to run proofs too.
 
@@ -106,18 +108,19 @@ def tasks(
         ValueError: if two entries of the catalogue have the same name, so that one would hide the other.
     """
     found: dict[str, list[Task]] = {}
-    names = [entry.name for entry in catalogue.entries()]
+    entries = catalogue.entries(*among)
+    names = [entry.name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"the catalogue has two entries called {twice[0]!r}, expected every name once")
-    for entry in catalogue.entries():
+    for entry in entries:
         own = getattr(entry.subject, "dtype", None)
         for dtype in [str(own).removeprefix("torch.")] if isinstance(own, torch.dtype) else dtypes:
             task = Task(entry.name, entry.derivation, entry.claim.name, entry.claim.title, entry.attribute, None, dtype)
             found.setdefault(entry.derivation, []).extend([task] if keep(entry.name) else [])
-    for name, path in catalogue.proofs().items() if with_proofs else ():
+    for name, path in index.proofs().items() if with_proofs else ():
         task = Task(name, name, name, f"proof of {name}", proof=_short(path))
         found.setdefault(name, []).extend([task] if keep(name) else [])
-    topics = {topic: place for place, topic in enumerate(catalogue.TOPICS)}
+    topics = {topic: place for place, topic in enumerate(index.TOPICS)}
     order = sorted(found, key=lambda name: topics.get(name.split(".")[0], len(topics)))
     return [task for derivation in order for task in found[derivation]]
 
@@ -136,7 +139,7 @@ def perform(task: Task, options: Options) -> Result:
         if task.proof is not None:
             steps = tuple(proofs.run(task.proof, settings=options.settings))
             return Result(task, steps=steps, seconds=time.perf_counter() - start)
-        entry = next(entry for entry in catalogue.entries() if entry.name == task.name)
+        entry = next(entry for entry in catalogue.entries(task.name) if entry.name == task.name)
         evidence = entry.verify(dtype=getattr(torch, task.dtype), device=options.device, settings=options.settings)
     except (Exception, SystemExit) as error:
         return failure(task, options, _explain(error), time.perf_counter() - start)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 
+from mathcheck.runner import index
+
 
 def with_words(text: str) -> Callable[[str], bool]:
     """Whether a name has the words of `text`: alternatives between `or`, each of words that it has or, after `not`, lacks.
@@ -35,14 +37,15 @@ def among(names: Sequence[str]) -> Callable[[str], bool]:
     """
     from mathcheck.runner import catalogue
 
-    known = [*(entry.name for entry in catalogue.entries()), *catalogue.proofs()]
+    known = [*(entry.name for entry in catalogue.entries(*names)), *index.proofs()]
     for name in names:
-        if not any(catalogue.matches(candidate, name) for candidate in known):
-            raise ValueError(f"nothing in the catalogue is called {name!r}{_suggestions(name, known)}")
-    return lambda candidate: not names or any(catalogue.matches(candidate, name) for name in names)
+        if not any(index.matches(candidate, name) for candidate in known):
+            everything = [*(entry.name for entry in catalogue.entries()), *index.proofs()]
+            raise ValueError(f"nothing in the catalogue is called {name!r}{suggestions(name, everything)}")
+    return lambda candidate: not names or any(index.matches(candidate, name) for name in names)
 
 
-def _suggestions(name: str, known: Iterable[str]) -> str:
+def suggestions(name: str, known: Iterable[str]) -> str:
     """Names like `name`, whole or in their last part."""
     parts = [candidate.split(".") for candidate in known]
     full = dict.fromkeys(".".join(words[:n]) for words in parts for n in range(1, len(words) + 1))

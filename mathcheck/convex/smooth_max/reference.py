@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mathcheck.convex.log_sum_exp import log_sum_exp
+from mathcheck.convex.kernels.log_sum_exp import log_sum_exp
 from mathcheck.convex.smooth_max.record import SmoothMax
 from mathcheck.engine import arguments
 from mathcheck.engine.strategies import BATCH_SHAPES

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathcheck.divergence.excess import log_excess, of_half_
-from mathcheck.linear.blocks import blocks
+from mathcheck.divergence.kernels.excess import log_excess, of_half_
+from mathcheck.linear.kernels.blocks import blocks
 
 
 class DiagonalDivergence(torch.autograd.Function):

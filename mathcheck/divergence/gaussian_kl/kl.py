@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mathcheck.divergence.excess import log_excess
 from mathcheck.divergence.gaussian_kl.kernels import CholeskyDivergence, DiagonalDivergence, FullDivergence
+from mathcheck.divergence.kernels.excess import log_excess
 from mathcheck.engine import arguments
 
 

@@ -15,7 +15,7 @@ from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Kind, Residual, exactly
 from mathcheck.oracles import statistics
-from mathcheck.probability.float_order import from_key, key, middle
+from mathcheck.probability.kernels.float_order import from_key, key, middle
 from mathcheck.probability.sampler import slips
 from mathcheck.probability.sampler.record import Map, Sampler
 from mathcheck.probability.sampler.slips import Slip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathcheck.linear.blocks import blocks, whole
+from mathcheck.linear.kernels.blocks import blocks, whole
 
 _LARGEST = {dtype: torch.finfo(dtype).max for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mathcheck.linear.blocks import blocks, whole
+from mathcheck.linear.kernels.blocks import blocks, whole
 
 # Numbers worked on at a time.
 _BLOCK = 2**17
