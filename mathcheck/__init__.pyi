@@ -5,7 +5,9 @@ from .convex.conjugate import Conjugate as Conjugate
 from .convex.conjugate import check_conjugate as check_conjugate
 from .convex.projection import ConvexSet as ConvexSet
 from .convex.projection import Projection as Projection
+from .convex.projection import box as box
 from .convex.projection import check_projection as check_projection
+from .convex.projection import unit_ball as unit_ball
 from .convex.smooth_max import SmoothMax as SmoothMax
 from .convex.smooth_max import check_smooth_max as check_smooth_max
 from .divergence.divergence import Divergence as Divergence

@@ -144,8 +144,7 @@ def test_exit_3_when_two_entries_have_one_name(monkeypatch: pytest.MonkeyPatch) 
         (["verify", "probability/samplr"], "did you mean probability.sampler"),
         (["verify", "zzzz"], "`mathcheck list` shows what there is"),
         (["list", "linear.halvse"], "did you mean linear.halves"),
-        (["show", "linear.halvse"], "did you mean linear.halves"),
-        (["show", "linear.halves"], "linear.halves has no proof yet"),
+        (["show", "linear.halves"], "no proof is about 'linear.halves'; `mathcheck list` shows what there is"),
         (["verify", "--dtype", "float16"], "float16"),
         (["verify", "--examples", "0"], "0 is not in the range"),
         (["verify", "--workers", "0"], "0 is not in the range"),
@@ -311,6 +310,75 @@ def test_show_sets_a_proof_for_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp
     assert f"    # {'a long line ' * 12}".rstrip() + "\n" in result.stdout
 
 
+def test_list_names_no_subject_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, toy.GOOD[1], toy.GOOD[0])
+    assert "None" not in invoke("list", "linear").stdout
+
+
+def test_list_without_a_name_shows_the_theorems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paths = toy.write_proof(tmp_path)
+    monkeypatch.setattr(index, "proofs", lambda: paths)
+    assert invoke("list").stdout.startswith("linear/halves  A half\n")
+    assert "A half is a half" in invoke("list", "-v").stdout
+
+
+def test_show_suggests_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paths = toy.write_proof(tmp_path)
+    monkeypatch.setattr(index, "proofs", lambda: paths)
+    result = invoke("show", "linear.halvse")
+    assert result.exit_code == 4
+    assert "no proof is about 'linear.halvse'; did you mean linear.halves" in result.stderr
+
+
+PROOFS = index.proofs()
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("planar", ["flows.planar"]),
+        ("flows/planar", ["flows.planar"]),
+        ("proofs/flows/planar.md", ["flows.planar"]),
+        ("elbo", ["inference.elbo"]),
+        ("flows.planar.constraint_is_met", ["flows.planar"]),
+        ("flows.planar.no_such_claim", []),
+        ("constraint_is_met", ["flows.planar"]),
+        ("on_unit_ball", ["convex.projection"]),
+        ("smooth maximum", ["convex.smooth_max"]),
+        ("KL", ["divergence.gaussian_kl", "divergence.nearest_neighbour_kl", "markov.kl_contraction"]),
+        ("convex", [name for name in PROOFS if name.startswith("convex.")]),
+        ("inverse_undoes_forward", ["flows.bijection"]),
+        ("zzz", []),
+        ("", []),
+        ("(", []),
+    ],
+)
+def test_the_proof_that_is_meant(monkeypatch: pytest.MonkeyPatch, said: str, meant: list[str]) -> None:
+    monkeypatch.setattr(index, "proofs", lambda: PROOFS)
+    assert list(index.proofs_about(said)) == meant
+
+
+def test_show_lists_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "proofs", lambda: PROOFS)
+    result = invoke("show", "KL")
+    assert result.exit_code == 0
+    assert "divergence/gaussian_kl " in result.stdout
+    assert "KL fits these 3 proofs" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "planar"], ["show", "flows.planar.constraint_is_met"]])
+def test_reading_imports_no_laws(arguments: list[str]) -> None:
+    code = (
+        "import sys; from mathcheck.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as leave: assert leave.code == 0, leave.code\n"
+        "heavy = {'torch', 'hypothesis', 'numpy', 'sympy', 'scipy', 'z3', 'flint'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
 # Workers
 
 
@@ -445,7 +513,7 @@ def test_as_judges_a_bad_subject_with_a_snippet_that_runs(monkeypatch: pytest.Mo
     assert f"subject     {target}" in result.stdout
     assert result.stdout.splitlines()[-1].startswith("1 of 1 subject fails: 0 of 1 claims hold, 1 refuted")
     snippet = json.loads((tmp_path / "a.json").read_text())["claims"][0]["reproduce"]
-    assert f"from mathcheck.cli import load; subject = load('halver', {target!r})" in snippet
+    assert f"from mathcheck.adapters.target import load; subject = load('halver', {target!r})" in snippet
     assert "law         2 h(x) = x" in result.stdout
     printed: list[object] = []
     exec(

@@ -33,7 +33,6 @@ def load(kind: str, target: str, arrays: str | None = None) -> Any:
         TargetError: if there is no such kind or target, or no adapter recognises it.
     """
     from mathcheck.adapters import KINDS, adapt
-    from mathcheck.adapters.arrays import from_arrays
 
     if kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, 1)
@@ -41,6 +40,8 @@ def load(kind: str, target: str, arrays: str | None = None) -> Any:
         raise TargetError(f"there is no kind {kind!r}, expected one of {', '.join(sorted(KINDS))}{hint}")
     found = _evaluate(target)
     if arrays is not None:
+        from mathcheck.adapters.arrays import from_arrays
+
         try:
             found = from_arrays(found, arrays)
         except (ImportError, TypeError, ValueError) as error:

@@ -64,7 +64,7 @@ def proofs_about(text: str) -> dict[str, Path]:
     Returns:
         As `proofs`: those that fit in the first of these ways in which any does, so one where one is meant.
     """
-    known = proofs()
+    known = proofs() if text.strip() else {}
     words = set(re.findall(r"\w+", text.lower().replace("_", " ")))
     *_, last = parts(text)
     ways = (
