@@ -155,7 +155,7 @@ def _rows(kernel: Accuracy, case: str, dtype: torch.dtype) -> Iterator[Row]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table of the rows for a README: one line for each kernel, case and contender, the precisions side by side."""
+    """A table of the rows for the documentation: one line for each kernel, case and contender, the precisions side by side."""
     kinds = list(dict.fromkeys(row.dtype for row in rows))
     cells: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in rows:

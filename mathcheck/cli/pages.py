@@ -37,6 +37,7 @@ from mathcheck.cli.usage import Usage
     help="What `bench --json` wrote: its table and plots. Can be repeated.",
 )
 @click.option("--accuracy", is_flag=True, help="Measure the table of worst errors anew.")
+@click.option("--laws", "laws", is_flag=True, help="The laws of each kind, in its guide.")
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -50,21 +51,23 @@ def command(
     folders: tuple[Path, ...],
     timed: tuple[Path, ...],
     accuracy: bool,
+    laws: bool,
     root: Path,
 ) -> int:
-    """Regenerate the README's tables and proofs/README.md from what runs found.
+    """Regenerate the tables of the documentation, and proofs/README.md, from what runs found.
 
     REPORT.json is what `verify --json` wrote: the table of derivations and proofs/README.md. A part that no run is given
     for stays as it is.
     """
     import json
 
+    from mathcheck.adapters import KINDS
     from mathcheck.bench import accuracy as worst
     from mathcheck.report import bench, experiments, json_file, pages
     from mathcheck.runner import index
 
-    if report is None and tested is None and not folders and not timed and not accuracy:
-        raise click.UsageError("give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE or --accuracy")
+    if report is None and tested is None and not folders and not timed and not accuracy and not laws:
+        raise click.UsageError("give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE, --accuracy or --laws")
     parts: dict[str, str] = {}
     try:
         if tested is not None:
@@ -78,6 +81,8 @@ def command(
                 click.echo(f"wrote {path}")
         if accuracy:
             parts["accuracy"] = worst.markdown(worst.table())
+        if laws:
+            parts |= {f"laws {kind}": pages.laws_table(KINDS[kind]) for kind in KINDS}
         found = json_file.read(report) if report is not None else None
         written = pages.write(found, parts, index.proofs(), root)
     except (OSError, ValueError, KeyError, ModuleNotFoundError) as error:

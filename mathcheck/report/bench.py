@@ -1,4 +1,4 @@
-"""What was timed, as tables for a terminal and for the README, as JSON, and as plots."""
+"""What was timed, as tables for a terminal and for the documentation, as JSON, and as plots."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _timing(read: Mapping[str, Any]) -> Timing:
 
 
 def markdown(content: Mapping[str, Any], measurements: Sequence[Measurement]) -> str:
-    """The README's table: each kernel at its largest size."""
+    """The documentation's table: each kernel at its largest size."""
     lines = [
         "| kernel | size | mathcheck | compiled | best peer | of the floor | grows as | peak memory, peer's |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

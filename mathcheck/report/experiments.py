@@ -1,4 +1,4 @@
-"""What the experiments found, for a terminal and for the README."""
+"""What the experiments found, for a terminal and for the documentation."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _read(path: Path) -> Found:
 
 
 def markdown(runs: Sequence[Found]) -> str:
-    """The README's table of the figures that the source notes report, too.
+    """The documentation's table of the figures that the source notes report, too.
 
     Raises:
         ValueError: if an experiment comes twice, or the runs are of different sizes or seeds.

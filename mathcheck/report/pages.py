@@ -1,12 +1,14 @@
-"""The generated parts of README.md and proofs/README.md: what runs found, and what the source notes say otherwise."""
+"""The generated parts of the documentation: what runs found, the laws of each kind, and what the source notes say."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mathcheck.engine.claim import laws
 from mathcheck.engine.residual import Kind
 from mathcheck.report.files import write_whole
 
@@ -17,7 +19,7 @@ def marks(name: str) -> tuple[str, str]:
 
 
 def derivation_table(report: Mapping[str, Any], proofs: Mapping[str, Path]) -> str:
-    """The README's table: for each derivation its theorem's title, proof, kinds of evidence, mutants, proof steps.
+    """The catalogue's table: for each derivation its theorem's title, proof, kinds of evidence, mutants, proof steps.
 
     Args:
         report: what `json_file.read` returns.
@@ -37,7 +39,7 @@ def derivation_table(report: Mapping[str, Any], proofs: Mapping[str, Path]) -> s
         mutants = f"{fates.count('refuted')} of {len(fates)}" if fates else ""
         held = f"{sum(step['holds'] for step in steps)} of {len(steps)}"
         place = name.replace(".", "/")
-        link = f"[{place}](proofs/{place}.md)"
+        link = f"[{place}](../proofs/{place}.md)"
         lines.append(f"| {_title(path)} | {link} | {len(claims) or ''} | {kinds} | {mutants} | {held} |")
     summary = report["summary"]
     lines.append(
@@ -100,6 +102,30 @@ def replace_between(path: Path, name: str, text: str) -> None:
     write_whole(path, f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}")
 
 
+def laws_table(kind: type) -> str:
+    """The laws of a kind, as its guide shows them: what each says, and the wrong versions that it knows."""
+    lines = ["| law | it says | it knows these slips |", "| --- | --- | --- |"]
+    for law in laws(kind):
+        said = (inspect.getdoc(law.check) or "").splitlines()[0].rstrip(".").replace("|", r"\|")
+        slips = "; ".join(law.mutants).replace("|", r"\|")
+        lines.append(f"| `{law.check.__name__}` | {said} | {slips} |")
+    return "\n".join(lines)
+
+
+def page_of(name: str, root: Path) -> Path:
+    """The page below `root`, the README or one of docs, that holds the marks of a generated part.
+
+    Raises:
+        ValueError: if none does, or several do.
+    """
+    pages = [path for path in (root / "README.md", *sorted((root / "docs").rglob("*.md"))) if path.is_file()]
+    found = [path for path in pages if marks(name)[0] in path.read_text(encoding="utf-8")]
+    if len(found) != 1:
+        held = " and ".join(map(str, found)) or "none"
+        raise ValueError(f"one page of {root} must hold the marks of {name!r}, got {held}")
+    return found[0]
+
+
 def write(
     report: Mapping[str, Any] | None, parts: Mapping[str, str], proofs: Mapping[str, Path], root: Path
 ) -> Sequence[Path]:
@@ -107,19 +133,21 @@ def write(
 
     Args:
         report: what `json_file.read` returns: the table of derivations and the page of proofs.
-        parts: name of another generated part of the README -> its text.
+        parts: name of another generated part -> its text.
         proofs: derivation -> proof.
         root: the checkout.
 
     Returns:
         The paths of the pages.
     """
-    readme, page = root / "README.md", root / "proofs" / "README.md"
     if report is not None:
         parts = {"derivations": derivation_table(report, proofs), **parts}
+    places = {name: page_of(name, root) for name in parts}
     for name, text in parts.items():
-        replace_between(readme, name, text)
-    if report is None:
-        return [readme]
-    write_whole(page, proofs_page(proofs))
-    return [readme, page]
+        replace_between(places[name], name, text)
+    written = list(dict.fromkeys(places.values()))
+    if report is not None:
+        page = root / "proofs" / "README.md"
+        write_whole(page, proofs_page(proofs))
+        written.append(page)
+    return written

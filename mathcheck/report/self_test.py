@@ -1,4 +1,4 @@
-"""What the self-test found, as tables for a terminal, for the README, and as JSON."""
+"""What the self-test found, as tables for a terminal, for the documentation, and as JSON."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def as_json(parts: Sequence[Part], *, seed: int, seconds: float) -> dict[str, An
 
 
 def markdown(parts: Sequence[Part]) -> str:
-    """The README's tables: the calibrations, and for each kind how many laws refute how many slips."""
+    """The documentation's tables: the calibrations, and for each kind how many laws refute how many slips."""
     lines: list[str] = []
     if any(isinstance(part, Calibration) for part in parts):
         header = _header(parts)

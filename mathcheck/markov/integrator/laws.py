@@ -40,7 +40,10 @@ def _given(
 
 def _size(t: Tensor) -> Tensor:
     """Euclidean length `(*batch,)` in float64."""
-    return t.detach().double().cpu().square().sum(-1).sqrt()
+    wide = t.detach().double().cpu()
+    # The squares of numbers below 1e-162 would be 0, and with them every bound.
+    largest = wide.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    return (wide / largest).square().sum(-1).sqrt() * largest.squeeze(-1)
 
 
 def _rounding(i: Integrator, u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Tensor:
