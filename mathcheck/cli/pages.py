@@ -67,7 +67,9 @@ def command(
     from mathcheck.runner import index
 
     if report is None and tested is None and not folders and not timed and not accuracy and not laws:
-        raise click.UsageError("give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE, --accuracy or --laws")
+        raise click.UsageError(
+            "give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE, --accuracy or --laws"
+        )
     parts: dict[str, str] = {}
     try:
         if tested is not None:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 _ENGINE = ("arguments", "evidence", "guard", "passages", "readable", "residual", "search", "strategies")
-_RUNNER = ("catalogue", "proofs", "run", "selection", "self_test")
+_RUNNER = ("proofs", "run", "selection", "self_test")
 
 # Old module -> the modules where its names are now.
 MOVED: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "mathcheck.arrays": ("mathcheck.adapters.arrays",),
     "mathcheck.blocks": ("mathcheck.linear.kernels.blocks",),
     "mathcheck.calibration": ("mathcheck.oracles.calibration",),
+    "mathcheck.catalogue": ("mathcheck.runner.catalogue", "mathcheck.runner.index"),
     "mathcheck.claim": ("mathcheck.engine.claim", "mathcheck.engine.check"),
     "mathcheck.commands": ("mathcheck.cli",),
     "mathcheck.target": ("mathcheck.adapters.target",),

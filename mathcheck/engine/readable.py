@@ -6,39 +6,33 @@ import re
 import textwrap
 import unicodedata
 
+# By hand, since a library saves nothing: with pylatexenc 2.11 for the parser and the symbols this module set every formula
+# of the proofs and statements (2023) the same in 197 lines instead of 166. Its own text loses the parentheses of fractions
+# and scripts, (u+1)/2 and e^(βx); unicodeit 0.7.5 leaves a third of the formulas with commands in them.
 
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
+# Marks that `_spaced` turns into spaces or nothing: the ends of a word and a fraction, those of a script, the inside of a
+# norm; and the end of a cell.
+_WORD, _FRACTION, _SCRIPT, _TIGHT, _CELL = "\1\2\3\4\5"
 _PAIRS = """le=≤ leq=≤ ge=≥ geq=≥ ne=≠ neq=≠ approx=≈ equiv=≡ sim=∼ propto=∝ ll=≪ gg=≫ prec=≺ succ=≻ preceq=⪯
-    succeq=⪰ in=∈ notin=∉ subset=⊂ subseteq=⊆ cup=∪ cap=∩ setminus=∖ emptyset=∅ forall=∀ exists=∃ to=→ mapsto=↦
+    succeq=⪰ in=∈ notin=∉ subset=⊂ subseteq=⊆ cup=∪ cap=∩ setminus=∖ emptyset=∅ forall=∀ exists=∃ to=→ gets=← mapsto=↦
     rightarrow=→ leftarrow=← Rightarrow=⇒ Longrightarrow=⇒ implies=⇒ iff=⇔ Leftrightarrow=⇔ infty=∞ partial=∂ nabla=∇
     sum=∑ prod=∏ int=∫ cdot=· times=× circ=∘ odot=⊙ oplus=⊕ otimes=⊗ pm=± mp=∓ ast=* star=⋆ dots=… ldots=… cdots=⋯
-    lvert=| rvert=| vert=| mid=| lVert=‖ rVert=‖ Vert=‖ langle=⟨ rangle=⟩ lfloor=⌊ rfloor=⌋ lceil=⌈ rceil=⌉ top=ᵀ perp=⊥
-    ell=ℓ dagger=† prime=′ colon=: lbrace={ rbrace=} wedge=∧ vee=∨ neg=¬ parallel=∥ blacksquare=∎ square=□ hbar=ℏ
+    vert=| Vert=‖ langle=⟨ rangle=⟩ lfloor=⌊ rfloor=⌋ lceil=⌈ rceil=⌉ top=ᵀ perp=⊥
+    ell=ℓ dagger=† prime=′ lbrace={ rbrace=} wedge=∧ vee=∨ neg=¬ parallel=∥ blacksquare=∎ square=□ hbar=ℏ
     backslash=\\ lor=∨ land=∧ lesssim=≲ bullet=• triangleq=≜ models=⊨ varepsilon=ε varphi=φ vartheta=ϑ lambda=λ
-    Lambda=Λ Re=Re Im=Im"""
-_SYMBOLS = dict(pair.split("=", 1) for pair in _words(_PAIRS)) | {
-    "|": "‖",
-    ",": " ",
-    ";": " ",
-    ":": " ",
-    " ": " ",
-    "!": "",
-    "quad": "  ",
-    "qquad": "   ",
-    "\\": "\n",
+    Lambda=Λ Re=Re Im=Im !="""
+_SYMBOLS = dict(pair.split("=", 1) for pair in _PAIRS.split()) | {
+    **dict.fromkeys([*",;: ", "quad", "qquad"], " "),
+    **{"\\": "\n", "|": "‖", "mid": " | ", "colon": " : "},
+    **{"lvert": f"|{_TIGHT}", "rvert": f"{_TIGHT}|", "lVert": f"‖{_TIGHT}", "rVert": f"{_TIGHT}‖"},
 }
-_WORDS = set(
-    _words("log exp det tr max min sup inf lim sin cos tan arctan tanh sinh cosh arg argmax argmin Pr dim ker erf sgn")
-)
-_RELATIONS = set("≤≥≠≈≡∼∝≪≫≺≻⪯⪰∈∉⊂⊆∪∩∖→↦←⇒⇔∘⊙⊕⊗±∓×·∧∨≲≜⊨:")
+_NAMES = """arccos arcsin arctan arg argmax argmin cos cosh cot coth det dim erf exp gcd inf ker lim liminf limsup ln
+    log max min Pr sgn sin sinh sup tan tanh tr"""
+_WORDS = set(_NAMES.split())
+_RELATIONS = "≤≥≠≈≡∼∝≪≫≺≻⪯⪰∈∉⊂⊆∪∩∖→↦←⇒⇔∘⊙⊕⊗±∓×·∧∨≲≜⊨"
 _FRACTIONS = {"frac", "tfrac", "dfrac"}
-_SILENT = set(_words("left right big Big bigl bigr Bigl Bigr bigg Bigg displaystyle textstyle limits nolimits notag"))
-_FONTS = set(_words("mathrm mathsf mathtt text textbf textit operatorname mathop"))
-_PLAIN = set(_words("mathbf mathit boldsymbol bm mathcal mathscr mathfrak underbrace substack"))
-_APART = _WORDS | _FONTS | _FRACTIONS
+_FONTS = {"mathrm", "mathsf", "mathtt", "text", "textbf", "textit", "operatorname", "mathop"}
+_PLAIN = {"mathbf", "mathit", "boldsymbol", "bm", "mathcal", "mathscr", "mathfrak", "substack"}
 _ACCENTS = {
     "hat": "\u0302",
     "widehat": "\u0302",
@@ -50,11 +44,20 @@ _ACCENTS = {
     "ddot": "\u0308",
     "vec": "\u20d7",
 }
+_BRACES = {"underbrace": "_", "overbrace": "^"}
+_MATRICES = {"pmatrix": "()", "bmatrix": "[]", "vmatrix": "||", "cases": "{}", "matrix": "", "smallmatrix": ""}
 _ABOVE = dict(
     zip("0123456789+-=abcdefghijklmnoprstuvwxyzTβγδ*′ᵀ⊤", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᵀᵝᵞᵟ*′ᵀᵀ", strict=True)
 )
 _BELOW = dict(zip("0123456789+-=aehijklmnoprstuvxβγρφχ", "₀₁₂₃₄₅₆₇₈₉₊₋₌ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ", strict=True))
-_TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\s+|.", re.DOTALL)
+_ATTACHED = r"([′⁰-ₜ²³¹ᵃ-ᵪ*\u0300-\u036f\u20d7]|[\^_].)*"
+_FACTOR = re.compile(rf"\d+(\.\d+)?|[∂d√]?[^\W\d_]?{_ATTACHED}|.")
+_PRODUCT = re.compile(rf"([\w∂√]{_ATTACHED})+|{_ATTACHED}|.")
+_SILENT = re.compile(
+    r"\\(((left|right|middle)(?![a-zA-Z])\s*\.?)|([bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|notag)(?![a-zA-Z]))"
+)
+# TeX drops the space after a command; before a sign it is worth keeping: "μ + 1", not "μ+ 1".
+_TOKEN = re.compile(r"\\(?:begin|end)\{\w+\*?\}(?:\{[lcr|]+\})?|\\[a-zA-Z]+(?:\s+(?![-+/<>=]))?|\\.|\s+|.", re.DOTALL)
 
 
 def readable(text: str) -> str:
@@ -70,76 +73,68 @@ def besides(title: str, statement: str) -> str:
 
 def unicode_maths(latex: str) -> str:
     """One formula, as far as replacing symbols goes; what is not known is left as it stands."""
-    latex = re.sub(r"\\begin\{([pbv])matrix\}(.*?)\\end\{\1matrix\}", _matrix, latex, flags=re.DOTALL)
-    latex = re.sub(r"\\(begin|end)\{\w+\*?\}(\{[lcr|]+\})?", "", latex)
-    lines = (re.sub(r"(?<=\S)\s+", " ", line.replace("&", " ")).strip() for line in _set(latex).splitlines())
-    return "\n".join(line for line in lines if line)
+    lines = _spaced(_set(_TOKEN.findall(_SILENT.sub("", latex))[::-1])).splitlines()
+    return "\n".join(line for line in map(str.strip, lines) if line)
 
 
-def _matrix(found: re.Match[str]) -> str:
-    left, right = {"p": ("(", ")"), "b": ("[", "]"), "v": ("|", "|")}[found[1]]
-    rows = (r",\ ".join(cell.strip() for cell in row.split("&")) for row in found[2].split(r"\\"))
-    return left + r";\ ".join(rows) + right
+def _spaced(text: str) -> str:
+    """The text with its marks turned into spaces where words and fractions would run into something: "2 log x"."""
+    text = re.sub(r"([\x01\x02])((\x03[^\x03]*\x03)+)", r"\2\1", text).replace(_SCRIPT, "")
+    text = re.sub(r"\x01\x02([^\x02]*)\x02", "\1(\\1)\2", text)  # log(p/q)
+    text = re.sub(r"(?<=[\w)\]}])([\x01\x02]*\x02[\x01\x02]*(?=[\w(‖|√∑∏∫∂∇])|\x01+(?=[\w‖|√∑∏∫∂∇]))", " ", text)
+    text = re.sub(r"[\x01\x02]|[ \x04]*\x04[ \x04]*|(?<=[(\[⟨⌊⌈]) +| +(?=[)\]⟩⌋⌉,.;])", "", text)
+    return re.sub(r"(?<=\S)[^\S\n]+", " ", text)
 
 
-def _set(latex: str) -> str:
-    tokens, done, after = _TOKEN.findall(latex)[::-1], "", ""
-    while tokens:
-        token = tokens[-1]
-        piece = _piece(tokens)
-        # Words and fractions stand apart from what they would run into: "2 log x", not "2logx".
-        runs = done[-1:].isalnum() or done[-1:] in (*")]}",)
-        if after in _WORDS and token[1:] in _FRACTIONS:
-            piece = f"({piece})"
-        if piece and (
-            (token[1:] in _APART and runs and piece[0].isalnum())
-            or (after in _APART and token not in ("^", "_") and (piece[0].isalnum() or piece[0] in "‖|√∑"))
-            or (after in _FRACTIONS and piece[0] == "(")
-        ):
-            done += " "
-        done += piece
-        if piece:
-            after = "" if token[1:] in _FONTS and len(piece) == 1 else token[1:]
+def _set(tokens: list[str], end: str = "") -> str:
+    """Takes everything up to `end` off the reversed `tokens`."""
+    done = ""
+    while tokens and (token := tokens.pop()) != end:
+        done += _piece(token, tokens)
     return done
 
 
 def _argument(tokens: list[str]) -> str:
     while tokens and tokens[-1].isspace():
         tokens.pop()
-    return _piece(tokens) if tokens else ""
+    return _spaced(_piece(tokens.pop(), tokens)) if tokens else ""
 
 
-def _piece(tokens: list[str]) -> str:
-    """Takes one symbol, group or command with its arguments off the reversed `tokens`."""
-    token = tokens.pop()
+def _piece(token: str, tokens: list[str]) -> str:
+    """One symbol, group or command, with its arguments, which are taken off the reversed `tokens`."""
     if token == "{":
-        inside, depth = "", 1
-        while tokens and (depth := depth + {"{": 1, "}": -1}.get(tokens[-1], 0)):
-            inside += tokens.pop()
-        del tokens[-1:]
-        return _set(inside)
+        return _set(tokens, "}")
     if token in ("^", "_"):
         return _script(_argument(tokens), token)
-    if token[0] != "\\" or len(token) == 1:
-        return {"'": "′", "~": " ", "<": " < ", ">": " > ", "=": " = "}.get(token, " " if token.isspace() else token)
-    # TeX drops the space after a command; before a sign it is worth keeping: "μ + 1", not "μ+ 1".
-    if token[1:].isalpha() and tokens and tokens[-1].isspace() and tokens[-2:-1] not in (["+"], ["-"], ["/"]):
-        tokens.pop()
-    return _command(token[1:], tokens)
+    if token.startswith(r"\begin{"):
+        return _environment(token.split("}")[0][7:], tokens)
+    if token[0] == "\\" and len(token) > 1:
+        return _command(token[1:].strip() or " ", tokens)
+    signs = {"'": "′", "~": " ", "&": _CELL, "<": " < ", ">": " > ", "=": " = "}
+    return signs.get(token, " " if token.isspace() else token)
+
+
+def _environment(name: str, tokens: list[str]) -> str:
+    text = _set(tokens, rf"\end{{{name}}}")
+    if name not in _MATRICES:
+        return text.replace(_CELL, " ")
+    cells = ([cell.strip() for cell in row.rstrip(", ").split(_CELL)] for row in text.strip().splitlines())
+    body = "; ".join((" " if name == "cases" else ", ").join(row) for row in cells)
+    return _MATRICES[name][:1] + body + _MATRICES[name][1:]
 
 
 def _script(text: str, mark: str) -> str:
     table = _ABOVE if mark == "^" else _BELOW
-    text = re.sub(r"\s*([-+=<>≤≥×∼→∈])\s*", r"\1", text.strip())
-    if text and all(char in table for char in text):
-        return "".join(table[char] for char in text)
-    return mark + (text if len(text) == 1 else f"({text})")
+    text = re.sub(rf"\s*([-+<>={_RELATIONS}])\s*", r"\1", text.strip())
+    done = "".join(table.get(char, "") for char in text)
+    if not text or len(done) < len(text):
+        done = mark + (text if len(text) == 1 else f"({text})")
+    return f"{_SCRIPT}{done}{_SCRIPT}"
 
 
 def _command(name: str, tokens: list[str]) -> str:
     if name in _FRACTIONS:
-        above, below = _operand(_argument(tokens)), _operand(_argument(tokens))
-        return f"{above}/{below}"
+        return f"{_FRACTION}{_operand(_argument(tokens), _PRODUCT)}/{_operand(_argument(tokens))}{_FRACTION}"
     if name == "binom":
         return f"C({_argument(tokens)}, {_argument(tokens)})"
     if name == "sqrt":
@@ -147,25 +142,34 @@ def _command(name: str, tokens: list[str]) -> str:
     if name == "mathbb":
         letter = _argument(tokens)
         return {"R": "ℝ", "E": "𝔼", "N": "ℕ", "Z": "ℤ", "Q": "ℚ", "C": "ℂ", "P": "ℙ", "1": "𝟙"}.get(letter, letter)
-    if name in _FONTS | _PLAIN:
+    if name in _BRACES:
+        text = _operand(_argument(tokens))
+        if tokens[-1:] == [_BRACES[name]]:  # the label is no subscript of the last letter
+            tokens.pop()
+            text += f" [= {_argument(tokens)}]"
+        return text
+    if name in _PLAIN:
         return _argument(tokens)
+    if name in _FONTS or name in _WORDS:
+        text = name if name in _WORDS else _argument(tokens)
+        return text if len(text) == 1 else f"{_WORD}{text}{_WORD}"
     if name in _ACCENTS:
         letter = _argument(tokens)
         return unicodedata.normalize("NFC", letter + _ACCENTS[name]) if len(letter) == 1 else letter
-    if name in _SILENT:
-        if tokens and tokens[-1] == ".":
-            tokens.pop()
-        return ""
     if name in _SYMBOLS:
         symbol = _SYMBOLS[name]
-        return f" {symbol} " if symbol in _RELATIONS else symbol
+        return f" {symbol} " if symbol in [*_RELATIONS] else symbol
+    if name.startswith("end{"):
+        return ""
     case = "CAPITAL" if name[:1].isupper() else "SMALL"
     try:
         return unicodedata.lookup(f"GREEK {case} LETTER {name.upper()}")
     except KeyError:
-        return name if name in _WORDS or not name.isalpha() else f"\\{name}"
+        return f"\\{name}" if name.isalpha() else name
 
 
-def _operand(text: str) -> str:
-    text = text.strip()
-    return text if re.fullmatch(r"\w[\w′⁰-ₜ²³¹]*(\([^()]*\))?|.", text) else f"({text})"
+def _operand(text: str, alone: re.Pattern[str] = _FACTOR) -> str:
+    text = bare = text.strip()
+    while bare != (bare := re.sub(r"\([^()]*\)|\|[^|]*\||‖[^‖]*‖", "′", bare)):
+        pass
+    return text if text and alone.fullmatch(bare) else f"({text})"

@@ -24,7 +24,7 @@ from mathcheck.engine.claim import Settings
 from mathcheck.engine.evidence import Status
 from mathcheck.runner import catalogue, index, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mathcheck.probability.bernoulli import bernoulli_log_prob_from_logits
+from mathcheck.probability.kernels import binary
 
 
 def test_blocks_have_the_derivatives_of_differences(monkeypatch: pytest.MonkeyPatch) -> None:
