@@ -17,7 +17,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mathcheck import Refuted
+from mathcheck.adapters import KINDS
 from mathcheck.engine.claim import overriding
+from mathcheck.report import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -131,3 +133,18 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http:", "https:", "mailto:")):
             assert (page.parent / target).exists(), f"{page}: nothing at {target}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_guide_of_a_kind_lists_its_laws(kind: str) -> None:
+    begin, end = pages.marks(f"laws {kind}")
+    guide = ROOT / "docs" / "roles" / f"{kind}.md"
+    written = guide.read_text(encoding="utf-8").split(begin)[1].split(end)[0]
+    assert written.strip() == pages.laws_table(KINDS[kind]), "run `mathcheck pages --laws`"
+
+
+def test_the_readme_lists_every_call() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        assert f"[`check_{kind}`](docs/roles/{kind}.md)" in text
+    assert len(text.encode()) < 8_000
