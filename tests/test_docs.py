@@ -130,7 +130,9 @@ def test_texts_are_compared_line_by_line(said: str, found: str, same: bool) -> N
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+    inline = [child for token in MarkdownIt().parse(page.read_text(encoding="utf-8")) for child in token.children or ()]
+    targets = [str(child.attrs.get("href") or child.attrs.get("src") or "") for child in inline]
+    for target in filter(None, (target.partition("#")[0] for target in targets)):
         if not target.startswith(("http:", "https:", "mailto:")):
             assert (page.parent / target).exists(), f"{page}: nothing at {target}"
 

@@ -31,10 +31,10 @@ def test_runs_where_no_extra_is_installed(monkeypatch: pytest.MonkeyPatch, setti
 
 @pytest.mark.parametrize("name", PROOFS)
 def test_mirrors_and_links_its_module(name: str) -> None:
-    module = f"mathcheck/{name.replace('.', '/')}.py"
+    folder = Path(__file__).parents[1] / "mathcheck" / name.replace(".", "/")
     text = PROOFS[name].read_text()
-    assert (Path(__file__).parents[1] / module).is_file()
-    assert f"(../../{module})" in text
+    assert folder.is_dir() or folder.with_suffix(".py").is_file()
+    assert f"(../../mathcheck/{name.replace('.', '/')}{'' if folder.is_dir() else '.py'})" in text
     assert "**Theorem" in text
     assert re.search(r"^ *verify\(", text.split("## Step")[-1], re.MULTILINE), "the last step verifies the claim"
 

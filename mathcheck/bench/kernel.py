@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathcheck import bench
+from mathcheck.bench import kernels
 from mathcheck.engine.residual import Residual, close
 
 Size = Mapping[str, int]
@@ -182,8 +182,8 @@ def against(
 def catalogue() -> dict[str, Kernel]:
     """Name -> kernel, for every module of this folder with a tuple `KERNELS`."""
     found: dict[str, Kernel] = {}
-    for info in sorted(pkgutil.iter_modules(bench.__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{bench.__name__}.{info.name}")
+    for info in sorted(pkgutil.iter_modules(kernels.__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{kernels.__name__}.{info.name}")
         for kernel in getattr(module, "KERNELS", ()):
             if kernel.name in found:
                 raise ValueError(f"two kernels are called {kernel.name!r}")

@@ -357,7 +357,7 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     }
     pages.write(report, {"self-test": "| kind |"}, {"toy.halves": proof}, tmp_path)
     readme = (tmp_path / "README.md").read_text()
-    assert "| Halving | [toy/halves](proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
+    assert "| Halving | [toy/halves](../proofs/toy/halves.md) | 1 | exact, enclosed | 1 of 1 | 1 of 1 |" in readme
     assert readme.startswith("before\n")
     assert readme.endswith("after\n")
     assert "STALE" not in readme

@@ -17,15 +17,11 @@ from mathcheck.divergence.gaussian_kl.claims import (
     estimator_is_unbiased,
     full,
 )
-from mathcheck.divergence.gaussian_kl.kernels import CholeskyDivergence, DiagonalDivergence, FullDivergence
 from mathcheck.divergence.gaussian_kl.kl import kl_cholesky, kl_diagonal, kl_full, kl_monte_carlo
 
 __all__ = [
-    "CholeskyDivergence",
     "ClosedForm",
-    "DiagonalDivergence",
     "Estimator",
-    "FullDivergence",
     "cholesky",
     "closed_form",
     "closed_form_is_the_definition",

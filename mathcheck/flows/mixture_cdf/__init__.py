@@ -17,10 +17,8 @@ from mathcheck.flows.mixture_cdf.claims import (
     three_peaks,
 )
 from mathcheck.flows.mixture_cdf.flow import mixture_cdf
-from mathcheck.flows.mixture_cdf.table import NODES, roots
 
 __all__ = [
-    "NODES",
     "Build",
     "Components",
     "Inputs",
@@ -31,6 +29,5 @@ __all__ = [
     "mass_of_the_bounded_map",
     "mixture_cdf",
     "one_wide_one_narrow",
-    "roots",
     "three_peaks",
 ]

@@ -5,27 +5,6 @@ $\ell_k = \log p(x, z_k) - \log q(z_k)$. The importance-weighted bound is $L_K =
 $L_1 \le L_K \le L_{K+1} \le \log p(x)$; the ELBO is $L_1$, of which the mean of K log-weights is an estimate as well.
 """
 
-from mathcheck.inference.evidence_bound.latent_models import (
-    Bound,
-    Form,
-    Row,
-    enclosed,
-    equal_shares,
-    expected_bound,
-    finite_means,
-    largest,
-    log_evidence,
-    log_mean_exp,
-    mean,
-    normal_gap,
-    normal_log_evidence,
-    normal_log_weight,
-    normal_means,
-    normal_terms,
-    shares,
-    size,
-    with_empty_draws,
-)
 from mathcheck.inference.evidence_bound.laws import (
     bounds_tighten_on_a_finite_model,
     bounds_tighten_on_a_normal_model,
@@ -41,34 +20,15 @@ from mathcheck.inference.evidence_bound.laws import (
 from mathcheck.inference.evidence_bound.record import EvidenceBound
 
 __all__ = [
-    "Bound",
     "EvidenceBound",
-    "Form",
-    "Row",
     "bounds_tighten_on_a_finite_model",
     "bounds_tighten_on_a_normal_model",
     "check_evidence_bound",
     "draws_of_weight_zero_are_limits",
-    "enclosed",
-    "equal_shares",
     "equals_the_definition",
-    "expected_bound",
-    "finite_means",
     "gradient_is_the_normalised_weights",
-    "largest",
-    "log_evidence",
-    "log_mean_exp",
-    "mean",
-    "normal_gap",
-    "normal_log_evidence",
-    "normal_log_weight",
-    "normal_means",
-    "normal_terms",
     "rows_are_independent",
-    "shares",
     "shifts_with_its_weights",
-    "size",
     "symmetric",
     "tight_at_the_posterior",
-    "with_empty_draws",
 ]

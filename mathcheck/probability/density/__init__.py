@@ -10,11 +10,9 @@ from mathcheck.probability.density.laws import (
     rows_are_independent,
     shape_and_dtype_are_those_of_the_point,
 )
-from mathcheck.probability.density.mass import COARSEST, mass
 from mathcheck.probability.density.record import Density, Map
 
 __all__ = [
-    "COARSEST",
     "Density",
     "Map",
     "cdf_is_the_mass_below",
@@ -22,7 +20,6 @@ __all__ = [
     "finite_on_the_support",
     "gradient_is_that_of_differences",
     "integrates_to_one",
-    "mass",
     "minus_infinity_outside_the_support",
     "rows_are_independent",
     "shape_and_dtype_are_those_of_the_point",

@@ -4,7 +4,6 @@ K draws $x_k$ from a proposal q estimate a mean under p by the weights $w_k = p(
 logarithms $\ell_k$: $\frac1K\sum_k w_k f(x_k)$, unbiased, or $\sum_k w_k f(x_k)/\sum_k w_k$ where p is known up to a factor.
 """
 
-from mathcheck.probability.importance.finite_proposals import Problem, problems
 from mathcheck.probability.importance.laws import (
     check_importance,
     draws_of_weight_zero_are_limits,
@@ -22,7 +21,6 @@ from mathcheck.probability.importance.record import Estimate, Importance, Weight
 __all__ = [
     "Estimate",
     "Importance",
-    "Problem",
     "Weighted",
     "check_importance",
     "draws_of_weight_zero_are_limits",
@@ -30,7 +28,6 @@ __all__ = [
     "equals_the_definition",
     "linear_in_the_values",
     "log_evidence_is_that_of_the_mean_weight",
-    "problems",
     "rows_are_independent",
     "self_normalised_is_a_mean",
     "shifts_with_its_weights",

@@ -5,12 +5,6 @@ autoencoder, the output of a classifier. Written as they stand in a book these f
 not a number, and a logistic function of 17 is 1 in single precision.
 """
 
-from mathcheck.probability.log_likelihood.counted_outcomes import (
-    BernoulliOutcomes,
-    CategoricalOutcomes,
-    Observed,
-    PoissonOutcomes,
-)
 from mathcheck.probability.log_likelihood.laws import (
     check_log_likelihood,
     equals_the_definition,
@@ -19,22 +13,13 @@ from mathcheck.probability.log_likelihood.laws import (
     outcomes_add,
     probabilities_of_all_outcomes_sum_to_one,
 )
-from mathcheck.probability.log_likelihood.outcomes import Domain, Family, NormalOutcomes, family
 from mathcheck.probability.log_likelihood.record import LogLikelihood, LogProb
 
 __all__ = [
-    "BernoulliOutcomes",
-    "CategoricalOutcomes",
-    "Domain",
-    "Family",
     "LogLikelihood",
     "LogProb",
-    "NormalOutcomes",
-    "Observed",
-    "PoissonOutcomes",
     "check_log_likelihood",
     "equals_the_definition",
-    "family",
     "gradient_is_that_of_the_definition",
     "one_value_for_each_row",
     "outcomes_add",
