@@ -18,6 +18,7 @@ from .divergence.variational_f_divergence import VariationalForm as VariationalF
 from .divergence.variational_f_divergence import check_variational_form as check_variational_form
 from .engine.check import check as check
 from .engine.claim import Claim as Claim
+from .engine.claim import InaccurateWarning as InaccurateWarning
 from .engine.claim import Refuted as Refuted
 from .engine.claim import Settings as Settings
 from .engine.claim import verify as verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import unittest
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -37,14 +38,16 @@ def _number(least: int) -> Callable[[str], int]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--mathcheck-examples` and `--mathcheck-seed`."""
+    """Adds `--mathcheck-examples`, `--mathcheck-seed` and `--mathcheck-strict`."""
     group = parser.getgroup("mathcheck", "is the maths right?")
     for (name, text), least in zip(_OPTIONS.items(), (1, 0), strict=True):
         group.addoption(f"--mathcheck-{name}", type=_number(least), metavar="N", help=text)
+    group.addoption("--mathcheck-strict", action="store_true", help="lost digits fail a test, too")
 
 
-def _asked(config: pytest.Config) -> dict[str, int]:
+def _asked(config: pytest.Config) -> dict[str, Any]:
     values = {name: config.getoption(f"mathcheck_{name}") for name in _OPTIONS}
+    values["accuracy"] = "full" if config.getoption("mathcheck_strict") else None
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -152,13 +155,15 @@ def _record(subject: Any, kind: str | None, name: str) -> tuple[Any, Sequence[Cl
 
 def _judge(claim: Claim, name: str, **options: Any) -> Callable[[Any], None]:
     def law(subject: Any) -> None:
-        from mathcheck.engine.claim import Refuted, verify
+        from mathcheck.engine.claim import InaccurateWarning, Refuted, verify
         from mathcheck.engine.evidence import Status
 
         evidence = verify(claim, subject, name=name, **options)
         if evidence.status is Status.SKIPPED:
             raise unittest.SkipTest(f"{claim.title}: {evidence.reason}")
-        if evidence.status is not Status.HOLDS:
-            raise Refuted(f"\n{evidence}", [evidence])
+        if evidence.status.fails:
+            raise Refuted(str(evidence), [evidence])
+        if evidence.status is Status.INACCURATE:
+            warnings.warn(f"{evidence.subject}: {evidence.loss}", InaccurateWarning, stacklevel=2)
 
     return law

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Processes to use.  [default: one a core, where that pays]")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JSON report.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit report.")
+@click.option("--strict", is_flag=True, help="With --as: lost digits fail, too, as they do for the catalogue.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @click.option("--no-proofs", is_flag=True, help="Leave the proofs out.")
 @click.option("-v", "--verbose", is_flag=True, help="Names, mutants and proof steps too.")
@@ -71,6 +72,7 @@ def command(
     workers: int | None,
     json_path: Path | None,
     junit_path: Path | None,
+    strict: bool,
     fail_fast: bool,
     no_proofs: bool,
     verbose: bool,
@@ -105,7 +107,7 @@ def command(
     from mathcheck.runner import run
 
     check_device(device)
-    options = run.Options(device, Settings(examples=examples, seed=seed))
+    options = run.Options(device, Settings(examples=examples, seed=seed, accuracy="full" if strict else "maths"))
     dtypes = ["float64", "float32"] if dtype == "both" else [dtype]
     if judged is None:
         chosen = _select(names)

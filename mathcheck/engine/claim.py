@@ -8,21 +8,23 @@ import importlib
 import inspect
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hypothesis import strategies as st
 
+from mathcheck.engine.accuracy import Accuracy
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
+from mathcheck.engine.mutants import answers_alike, same_but_for_functions
 from mathcheck.engine.passages import passage
 from mathcheck.engine.residual import Residual
-from mathcheck.engine.search import Outcome, search
+from mathcheck.engine.search import Outcome, replay, search
 
 Check = Callable[..., Iterator[Residual]]
 Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
@@ -36,20 +38,25 @@ class Settings:
     Args:
         examples: inputs to try a claim; `None` leaves it to the claim.
         seed: of the search; the same seed gives the same verdict.
-        timeout: seconds that one call of a subject's function may take.
+        timeout: seconds that one call of a subject's function may take, of the processor's time.
         shrink: whether a counterexample is made as small as it gets.
+        accuracy: "maths" asks whether the maths is right, and tells lost digits apart from it (`INACCURATE`); "full" holds
+            the subject to every bound, as mathcheck does its own references.
     """
 
     examples: int | None = None
     seed: int = 0
     timeout: float = 10.0
     shrink: bool = True
+    accuracy: Literal["maths", "full"] = "maths"
 
     def __post_init__(self) -> None:
         if self.examples is not None and self.examples < 1:
             raise ValueError(f"examples must be at least 1, got {self.examples}")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
+        if self.accuracy not in ("maths", "full"):
+            raise ValueError(f"accuracy must be 'maths' or 'full', got {self.accuracy!r}")
 
 
 class Refuted(AssertionError):
@@ -58,6 +65,10 @@ class Refuted(AssertionError):
     def __init__(self, message: str, evidence: Sequence[Evidence]):
         super().__init__(message)
         self.evidence = list(evidence)
+
+
+class InaccurateWarning(UserWarning):
+    """Given where the maths of a subject is right, and digits are lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +85,7 @@ class Claim:
             batch); they leave a correct subject as it is.
         uses: claims that the proof relies on.
         examples: inputs to try by default.
+        defining: whether it says what the kind is, so that a subject on which it is skipped has not been judged.
         parent: the claim whose proof this is a step of.
     """
 
@@ -84,6 +96,7 @@ class Claim:
     repairs: Mapping[str, Mutant] = field(default_factory=dict)
     uses: tuple[Claim, ...] = ()
     examples: int = 100
+    defining: bool = False
     parent: Claim | None = None
 
     @property
@@ -172,7 +185,7 @@ class Claim:
         """
         if mutant not in self.mutants:
             raise ValueError(f"{self.name} has no mutant {mutant!r}, expected one of {sorted(self.mutants)}")
-        settings = dataclasses.replace(_defaults.get() or Settings(), shrink=False)
+        settings = dataclasses.replace(_defaults.get() or Settings(), shrink=False, accuracy="full")
         with recording():
             bare = dataclasses.replace(self, mutants={}, repairs={})
             evidence = verify(bare, self.mutants[mutant](self.reference), settings=settings)
@@ -199,9 +212,12 @@ def claim(
     repairs: Mapping[str, Mutant] | None = None,
     uses: Sequence[Claim] = (),
     examples: int = 100,
+    defining: bool = False,
 ) -> Callable[[Check], Claim]:
     """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
-    return lambda check: Claim(check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples)
+    return lambda check: Claim(
+        check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples, defining
+    )
 
 
 def laws(kind: type) -> list[Claim]:
@@ -220,7 +236,7 @@ _overrides: ContextVar[Mapping[str, Any]] = ContextVar("mathcheck_overrides", de
 
 
 @contextmanager
-def overriding(**changes: int) -> Iterator[None]:
+def overriding(**changes: Any) -> Iterator[None]:
     """Every `verify` that runs inside uses its settings with these changes, e.g. `seed=3`, whoever chose them."""
     before = _overrides.set(changes)
     try:
@@ -271,7 +287,7 @@ def verify(
         subject: the implementation under test; default the claim's reference.
         dtype: of the inputs; default the subject's own, or float64.
         device: where the inputs live.
-        settings: how hard to look.
+        settings: how hard to look; a claim's own reference is always held to every bound.
         name: of the subject, for reports.
         origin: Python statement that makes `subject`, for the snippet of a counterexample.
 
@@ -280,24 +296,38 @@ def verify(
     """
     start = time.perf_counter()
     settings = dataclasses.replace(settings or _defaults.get() or Settings(), **_overrides.get())
-    subject = claim.reference if subject is None else subject
+    if subject is None or subject is claim.reference:
+        subject, settings = claim.reference, dataclasses.replace(settings, accuracy="full")
     dtype = dtype or getattr(subject, "dtype", None) or torch.float64
     protected = guarded(subject, settings.timeout)
 
     examples = settings.examples or claim.examples
 
-    def run(candidate: Any, examples: int = examples, *, shrink: bool = False) -> Outcome:
+    lenient = settings.accuracy == "maths"
+
+    def run(candidate: Any, examples: int = examples, *, shrink: bool = False, lenient: bool = lenient) -> Outcome:
         strategy = None if claim.given is None else claim.given(candidate, dtype)
+        accuracy = Accuracy(claim.check, candidate, dtype) if lenient else None
         return search(
-            claim.check, candidate, strategy, examples=examples, seed=settings.seed, device=device, shrink=shrink
+            claim.check,
+            candidate,
+            strategy,
+            examples=examples,
+            seed=settings.seed,
+            device=device,
+            shrink=shrink,
+            accuracy=accuracy,
         )
 
     outcome = run(protected, shrink=settings.shrink)
     status, mutants, diagnosis = outcome.status, {}, None
-    if status is Status.HOLDS:
-        mutants = {title: _fate(mutate, protected, run) for title, mutate in claim.mutants.items()}
-        if "survived" in mutants.values():
-            status = Status.VACUOUS
+    if status in (Status.HOLDS, Status.INACCURATE):
+        # A wrong version of a subject that keeps its digits shows in the digits already.
+        strictly = functools.partial(run, lenient=status is Status.INACCURATE)
+        mutants = _fates(claim, protected, outcome, strictly, device, lenient)
+        status = _seen(status, mutants.values(), lenient)
+        if status is Status.SKIPPED:
+            outcome.reason = "no wrong version of the subject answers otherwise on this domain, so nothing can be told"
     elif status is Status.REFUTED and claim.parent is None:
         diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
     names = list(inspect.signature(claim.check).parameters)[1:]
@@ -317,6 +347,7 @@ def verify(
             counterexample=None
             if outcome.inputs is None
             else Counterexample.of(names, outcome.inputs, outcome.failure, outcome.torch_seed),
+            digits=outcome.loss.digits if outcome.loss is not None and status is not Status.REFUTED else None,
             reason=outcome.reason,
             proof=claim.proof,
             origin=origin,
@@ -351,10 +382,69 @@ def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any],
     return None
 
 
+def _seen(status: Status, fates: Collection[str], lenient: bool) -> Status:
+    """The verdict of a search that found nothing wrong, by what it saw of the mutants.
+
+    Of a reference every mutant must be refuted. Of somebody's own subject one will do: what else passes is a blind spot,
+    and where every mutant answers as the subject does, there is nothing to see.
+    """
+    if "refuted" in fates and lenient:
+        return status
+    if "survived" in fates or ("equivalent" in fates and not lenient):
+        return Status.VACUOUS
+    return Status.SKIPPED if "equivalent" in fates else status
+
+
+_FATES = {
+    Status.HOLDS: "survived",
+    Status.INACCURATE: "survived",
+    Status.REFUTED: "refuted",
+    Status.SKIPPED: "not applicable",
+}
+
+
 def _fate(mutate: Mutant, subject: Any, run: Callable[[Any], Outcome]) -> str:
     try:
         mutant = mutate(subject)
     except NotImplementedError:
         return "not applicable"
-    fates = {Status.HOLDS: "survived", Status.REFUTED: "refuted", Status.SKIPPED: "not applicable"}
-    return fates.get(run(mutant).status, "crashed")
+    return _FATES.get(run(mutant).status, "crashed")
+
+
+def _fates(
+    claim: Claim,
+    subject: Any,
+    outcome: Outcome,
+    run: Callable[..., Outcome],
+    device: torch.device | str,
+    lenient: bool,
+) -> dict[str, str]:
+    """What becomes of each mutant of a subject of which the claim holds.
+
+    The inputs that were tried on the subject come first, those that refuted another mutant before the rest; a mutant
+    that passes them all, and does not answer as the subject does, gets a search of its own.
+    """
+    tried, fates = list(outcome.tried), {}
+    for title, mutate in claim.mutants.items():
+        try:
+            mutant = mutate(subject)
+        except NotImplementedError:
+            fates[title] = "not applicable"
+            continue
+        found = outcome
+        if same_but_for_functions(subject, mutant):
+            found = replay(claim.check, mutant, tried, device=device, accuracy=None)
+            if found.status is Status.REFUTED:
+                place = next(k for k, (inputs, _) in enumerate(tried) if inputs is found.inputs)
+                tried.insert(0, tried.pop(place))
+            elif (
+                lenient
+                and found.status is Status.HOLDS
+                and answers_alike(claim.check, subject, mutant, outcome.tried, device)
+            ):
+                fates[title] = "equivalent"
+                continue
+        if found.status is not Status.REFUTED or outcome.status is Status.INACCURATE:
+            found = run(mutant)
+        fates[title] = _FATES.get(found.status, "crashed")
+    return fates

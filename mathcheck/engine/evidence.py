@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -19,16 +19,24 @@ from mathcheck.engine.residual import Kind, Residual
 class Status(StrEnum):
     """How a verification ended.
 
-    `HOLDS`: compared, within bounds, and every mutant was refuted. `REFUTED`: a comparison exceeded its bound.
-    `VACUOUS`: within bounds, but so is a subject known to be wrong. `SKIPPED`: nothing could be compared. `ERROR`: the
-    subject misbehaved, or the check itself failed.
+    `HOLDS`: compared, and within bounds. `INACCURATE`: the maths is right, but digits are lost: every error beyond its
+    bound is one that the subject's own rounding explains, or is small everywhere, as that of an approximation.
+    `REFUTED`: an error that rounding does not explain. `VACUOUS`: within bounds, but so are wrong versions of the
+    subject, all that were tried. `SKIPPED`: nothing could be compared. `ERROR`: the subject misbehaved, or the check
+    itself failed.
     """
 
     HOLDS = "holds"
+    INACCURATE = "inaccurate"
     REFUTED = "refuted"
     VACUOUS = "vacuous"
     SKIPPED = "skipped"
     ERROR = "error"
+
+    @property
+    def fails(self) -> bool:
+        """Whether a test fails by it."""
+        return self in (Status.REFUTED, Status.VACUOUS, Status.ERROR)
 
 
 def python_source(value: object) -> str:
@@ -73,7 +81,8 @@ class Counterexample:
     @classmethod
     def of(cls, names: Sequence[str], inputs: Sequence[object], residual: Residual | None, seed: int) -> Counterexample:
         """The record of `inputs`, called `names` in the check's signature."""
-        return cls(dict(zip(names, map(python_source, inputs), strict=False)), residual, seed)
+        bare = None if residual is None else replace(residual, entries=None)
+        return cls(dict(zip(names, map(python_source, inputs), strict=False)), bare, seed)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} = {source}" for name, source in self.inputs.items())
@@ -91,8 +100,10 @@ class Evidence:
         kinds: the kinds of the comparisons made, strongest first.
         worst: the largest ratio of error to bound that was met (`inf` for NaN).
         compared: comparisons made; `examples`: inputs tried.
-        mutants: for each known slip "refuted", "survived", "crashed" or "not applicable".
+        mutants: for each known slip "refuted", "survived", "crashed", "not applicable" or "equivalent", where it changes
+            nothing of this subject on the inputs tried.
         counterexample: the smallest refuting input.
+        digits: of an inaccurate subject, how many decimal digits are left at the counterexample, its worst input.
         diagnosis: the slip whose repair makes the claim hold.
         reason: why it was skipped, or what went wrong.
         alpha, detectable: of statistical comparisons, the largest alpha of one comparison and the smallest error that
@@ -111,6 +122,7 @@ class Evidence:
     examples: int = 0
     mutants: Mapping[str, str] = field(default_factory=dict)
     counterexample: Counterexample | None = None
+    digits: float | None = None
     diagnosis: str | None = None
     reason: str | None = None
     proof: str | None = None
@@ -131,7 +143,20 @@ class Evidence:
     @property
     def applicable_mutants(self) -> dict[str, str]:
         """The mutants that make a different subject of this one."""
-        return {name: fate for name, fate in self.mutants.items() if fate != "not applicable"}
+        return {name: fate for name, fate in self.mutants.items() if fate not in ("not applicable", "equivalent")}
+
+    @property
+    def blind_to(self) -> list[str]:
+        """Wrong versions of this very subject that would have passed as well, or answer just as it does here."""
+        return [name for name, fate in self.mutants.items() if fate in ("survived", "equivalent")]
+
+    @property
+    def loss(self) -> str:
+        """Of an inaccurate subject, what it loses and where, in a line."""
+        digits = math.floor(self.digits or 0.0)
+        left = f"{digits} digit{'' if digits == 1 else 's'}" if digits else "no digit"
+        at = f" at {self.counterexample}" if self.counterexample is not None else ""
+        return f"{self.title}: right up to rounding, but {left} of the answer {'is' if digits < 2 else 'are'} left{at}"
 
     @property
     def reproduce(self) -> str | None:
@@ -169,13 +194,17 @@ class Evidence:
                 radius = f" +- {residual.radius:.2g}" if residual.radius else ""
                 lines.append(f"  true        {residual.expected}{radius}{source}")
                 lines.append(f"  error       {residual.error:.3g}, allowed {residual.bound:.3g}")
+        if self.digits is not None:
+            lines.append(f"  digits      {math.floor(self.digits)} are left here, by the subject's own rounding")
         if self.reason:
             lines.append(f"  reason      {self.reason}")
         if self.diagnosis:
             lines.append(f"  diagnosis   it holds once {self.diagnosis}")
         if self.status is Status.VACUOUS:
             lines += [
-                f"  unseen      it also passes when {name}" for name, f in self.mutants.items() if f == "survived"
+                f"  unseen      it also passes when {name}"
+                for name, fate in self.mutants.items()
+                if fate in ("survived", "equivalent")
             ]
         if self.status in (Status.REFUTED, Status.VACUOUS) and self.proof and not brief:
             lines.append(f"  why         {self.proof}")
@@ -185,6 +214,7 @@ class Evidence:
         if self.status is Status.HOLDS:
             caught = sum(fate == "refuted" for fate in self.mutants.values())
             text = f"  worst {self.worst:.2g} of its bound over {self.examples} inputs; {caught} wrong versions refuted"
+            text += f"; blind to {len(self.blind_to)}" if self.blind_to else ""
             if self.detectable is not None:
                 text += f"; would have caught an error of {self.detectable:.2g} (alpha {self.alpha:.0e})"
             lines.append(text)

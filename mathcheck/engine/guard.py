@@ -25,24 +25,44 @@ class SubjectHangs(SubjectFault):
     """The subject did not return in time: there is no point in asking it again."""
 
 
+# How many times longer a call may take by the clock than of the processor: other work may keep it waiting.
+_PATIENCE = 10
+
+
 @contextmanager
 def _time_limit(seconds: float, name: str) -> Iterator[None]:
-    """Interrupts a Python-level hang after `seconds`; only in the main thread, since signals arrive nowhere else."""
+    """Interrupts a Python-level hang after `seconds` of a processor's time, or after ten times as long by the clock.
+
+    Only in the main thread, since signals arrive nowhere else. A timer that is running already, such as that of
+    pytest-timeout, belongs to somebody else and is left alone.
+    """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def expire(signum: int, frame: FrameType | None) -> None:
-        raise SubjectHangs(f"{name} did not return within {seconds:g} s")
+        how = "of the processor's time" if signum == signal.SIGPROF else "by the clock"
+        raise SubjectHangs(f"{name} did not return within {limits[signal.Signals(signum)]:g} s {how}")
 
-    previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # All threads of a call spend the processor's time.
+    limits = {signal.SIGPROF: seconds * torch.get_num_threads(), signal.SIGALRM: seconds * _PATIENCE}
+    timers = {signal.SIGPROF: signal.ITIMER_PROF, signal.SIGALRM: signal.ITIMER_REAL}
+    free = {number: timer for number, timer in timers.items() if signal.getitimer(timer) == (0.0, 0.0)}
+    before = {number: signal.signal(number, expire) for number in free}
     try:
+        for number, timer in free.items():
+            # Again and again, for code that catches what it should not.
+            signal.setitimer(timer, limits[number], 1.0)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        for timer in free.values():
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
+
+# Fields of records whose functions return one tensor.
+_ONE_TENSOR = ("forward", "inverse", "log_abs_det_jacobian", "inverse_log_abs_det_jacobian", "adjoint", "log_prob")
 
 _GLOBALS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
@@ -64,10 +84,35 @@ def _same(left: Tensor, right: Tensor) -> bool:
     return left.shape == right.shape and bool(((left == right) | ((left != left) & (right != right))).all())
 
 
-def _complaint(result: object, argument: Tensor | None) -> str | None:
+def _hint(function: Callable[..., Any], error: BaseException) -> str:
+    """What an exception usually comes from, where it is one that comes up every day."""
+    text = str(error)
+    if "same dtype" in text or "expected scalar type" in text or "must have the same dtype" in text:
+        return "; are the parameters in another precision? Then give dtype=torch.float32"
+    if "shape" in text or "size" in text or "dimension" in text or "unpack" in text:
+        return "; does it take a batch? Say which leading shapes with batch_shapes, and event_shape for one event"
+    return ""
+
+
+def in_training(function: object) -> str | None:
+    """The class of a layer behind a function that behaves otherwise in training, if it is in training mode."""
+    owner = getattr(function, "__self__", function)
+    if isinstance(owner, torch.nn.Module) and owner.training:
+        kinds = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+        return next((type(m).__name__ for m in owner.modules() if isinstance(m, kinds)), None)
+    return None
+
+
+def _complaint(result: object, argument: Tensor | None, one: bool) -> str | None:
     """Why a result cannot be compared with anything; shapes and values are what the laws are for."""
     if result is None:
         return "None, expected a tensor"
+    if isinstance(result, tuple) and result and all(isinstance(part, Tensor) for part in result) and one:
+        return (
+            f"a tuple of {len(result)} tensors, expected one tensor; where a function returns the value and the "
+            "log-determinant together, give it as `forward_and_log_det`, and its parts as `forward` and "
+            "`log_abs_det_jacobian`"
+        )
     if not isinstance(result, Tensor) and hasattr(result, "__array__"):
         return f"a {type(result).__name__}, expected a tensor; `from_arrays` takes functions of arrays"
     for tensor in _tensors(result):
@@ -91,7 +136,7 @@ def _guarded(function: Callable[..., Any], name: str, timeout: float) -> Callabl
         except (NotImplementedError, SubjectFault):
             raise
         except (Exception, SystemExit) as error:
-            raise SubjectFault(f"{name} raised {type(error).__name__}: {error}") from error
+            raise SubjectFault(f"{name} raised {type(error).__name__}: {error}{_hint(function, error)}") from error
         finally:
             changed = [key for key, (read, _) in _GLOBALS.items() if read() != state[key]]
             for key in changed:
@@ -100,7 +145,7 @@ def _guarded(function: Callable[..., Any], name: str, timeout: float) -> Callabl
             raise SubjectFault(f"{name} changed {' and '.join(changed)}")
         if not all(_same(tensor.detach(), before) for tensor, before in given):
             raise SubjectFault(f"{name} changed its input")
-        if complaint := _complaint(result, given[0][0] if given else None):
+        if complaint := _complaint(result, given[0][0] if given else None, name in _ONE_TENSOR):
             raise SubjectFault(f"{name} returned {complaint}")
         return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -110,12 +110,29 @@ def fraction_ball(value: Fraction, source: str = "exact rational arithmetic") ->
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """All numbers of a comparison, flattened, in float64; its residual shows the worst of them.
+
+    Attributes:
+        error, bound: of each.
+        difference: what was found less what was expected.
+        size: of what was expected.
+    """
+
+    error: Tensor
+    bound: Tensor
+    difference: Tensor
+    size: Tensor
+
+
 @dataclass(frozen=True)
 class Residual:
     """An error and its bound: the comparison holds where `error <= bound`.
 
     `what` names the two things compared; `actual`, `expected` and `radius` are those of the worst element; `alpha` and
-    `detectable` (the smallest error that would have been caught) belong to statistical comparisons.
+    `detectable` (the smallest error that would have been caught) belong to statistical comparisons; `entries` are all
+    numbers of the comparison, where there are any.
     """
 
     error: float
@@ -128,6 +145,7 @@ class Residual:
     source: str = ""
     alpha: float | None = None
     detectable: float | None = None
+    entries: Entries | None = field(default=None, repr=False, compare=False)
 
     @property
     def ratio(self) -> float:
@@ -142,6 +160,11 @@ class Residual:
     def informative(self) -> bool:
         """False where the bound is infinite: such a comparison could not have failed, so it compared nothing."""
         return self.bound != math.inf
+
+
+def promised(residual: Residual) -> Residual:
+    """The same comparison, held to its bound even where lost digits are forgiven: the subject promised that accuracy."""
+    return replace(residual, entries=None)
 
 
 def _eps(*values: object) -> tuple[float, float, float]:
@@ -168,7 +191,8 @@ def _worst(error: Tensor, bound: Tensor, actual: Tensor, expected: Ball, what: s
     worst = int(torch.where(informative, ratio, -1.0).argmax())
     pick = [float(t.flatten()[worst]) for t in (error, bound, actual, expected.mid, expected.radius)]
     where = f"{what} [{worst}]" if error.numel() > 1 and what else what
-    return Residual(pick[0], pick[1], kind, where, pick[2], pick[3], pick[4], source)
+    entries = Entries(error, bound, actual.flatten() - expected.mid.flatten(), expected.mid.abs().flatten())
+    return Residual(pick[0], pick[1], kind, where, pick[2], pick[3], pick[4], source, entries=entries)
 
 
 def close(
@@ -265,8 +289,9 @@ def exactly(actual: object, expected: object, *, kind: Kind | None = None, what:
         if not bool(differs.any()):
             return Residual(0.0, 0.0, kind, what)
         first = int(differs.flatten().to(torch.uint8).argmax())
-        return Residual(
-            float(differs.sum()), 0.0, kind, what, float(left.flatten()[first]), float(right.flatten()[first])
-        )
+        gap = as_float64(left).flatten() - as_float64(right).flatten()
+        entries = Entries(gap.abs(), torch.zeros_like(gap), gap, as_float64(right).abs().flatten())
+        pair = float(left.flatten()[first]), float(right.flatten()[first])
+        return Residual(float(differs.sum()), 0.0, kind, what, *pair, entries=entries)
     same = bool(actual == expected)
     return Residual(0.0 if same else 1.0, 0.0, kind, what, str(actual), str(expected))

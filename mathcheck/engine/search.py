@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck.engine.accuracy import Accuracy, Loss
 from mathcheck.engine.evidence import Status, python_source
 from mathcheck.engine.guard import SubjectFault, SubjectHangs
 from mathcheck.engine.residual import Kind, Residual, Undecided
@@ -21,7 +24,11 @@ from mathcheck.engine.residual import Kind, Residual, Undecided
 
 @dataclass
 class Outcome:
-    """What a search found; `inputs`, `failure` and `seed` belong to the smallest counterexample."""
+    """What a search found.
+
+    `inputs`, `failure` and `torch_seed` belong to the smallest counterexample, or where digits are lost to the input where
+    the fewest are left, which `loss` says. `tried` are the inputs before a failure, each with torch's seed.
+    """
 
     status: Status = Status.SKIPPED
     worst: float = 0.0
@@ -34,6 +41,8 @@ class Outcome:
     reason: str | None = None
     alpha: float | None = None
     detectable: float | None = None
+    loss: Loss | None = None
+    tried: list[tuple[tuple[Any, ...], int]] = field(default_factory=list)
 
 
 class _Exceeded(Exception):
@@ -46,13 +55,14 @@ class _Fault(Exception):
     final = False
 
 
-def _to_device(value: Any, device: torch.device | str) -> Any:
+def to_device(value: Any, device: torch.device | str) -> Any:
+    """`value` with every tensor in it on a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_to_device(v, device) for v in value))
+        return type(value)(*(to_device(v, device) for v in value))
     if isinstance(value, (tuple, list)):
-        return type(value)(_to_device(v, device) for v in value)
+        return type(value)(to_device(v, device) for v in value)
     return value
 
 
@@ -65,12 +75,14 @@ def search(
     seed: int,
     device: torch.device | str = "cpu",
     shrink: bool = True,
+    accuracy: Accuracy | None = None,
 ) -> Outcome:
     """Tries `check` on inputs drawn from `strategy` (or once, where it is `None`) and says how it ended.
 
     A residual above its bound refutes, and so does NaN; the search then shrinks the input if `shrink`. An input at
     which the check raises `NotImplementedError` or `Undecided` compares no further. Each input comes with a seed for
-    torch's global generator, drawn like the rest, so that a subject that draws random numbers is reproducible.
+    torch's global generator, drawn like the rest, so that a subject that draws random numbers is reproducible. With
+    `accuracy`, an error that is lost digits and no wrong maths is noted, and the search goes on.
     """
     outcome = Outcome()
     failures: dict[str, Exception] = {}
@@ -87,9 +99,11 @@ def search(
             if budget < 0 and known is None:
                 return
         torch.manual_seed(torch_seed)
-        outcome.examples += 0 if failures else 1
+        if not failures:
+            outcome.examples += 1
+            outcome.tried.append((inputs, torch_seed))
         try:
-            highest = _compare(check(subject, *_to_device(inputs, device)), outcome)
+            highest = _compare(check, subject, to_device(inputs, device), torch_seed, outcome, accuracy)
         except (_Exceeded, _Fault) as failure:
             outcome.inputs, outcome.torch_seed = inputs, torch_seed
             outcome.failure = failure.args[0] if isinstance(failure, _Exceeded) else None
@@ -99,7 +113,7 @@ def search(
                 budget = 0
             raise
         if strategy is not None and highest > 0:
-            hypothesis.target(highest)
+            hypothesis.target(min(highest, 1e300))
 
     with torch.random.fork_rng():
         try:
@@ -124,17 +138,51 @@ def search(
         else:
             outcome.status = Status.HOLDS if outcome.compared else Status.SKIPPED
             if outcome.compared:
+                outcome.status = Status.HOLDS if outcome.loss is None else Status.INACCURATE
                 outcome.reason = None
             elif outcome.reason is None:
                 outcome.reason = "the check compared nothing"
     return outcome
 
 
-def _compare(residuals: Iterator[Residual], outcome: Outcome) -> float:
-    """Consumes the residuals of one input; returns the largest ratio."""
+def replay(
+    check: Callable[..., Iterator[Residual]],
+    subject: Any,
+    tried: Sequence[tuple[tuple[Any, ...], int]],
+    *,
+    device: torch.device | str = "cpu",
+    accuracy: Accuracy | None = None,
+) -> Outcome:
+    """Tries `check` on inputs that were drawn before, up to the first at which it fails; nothing is shrunk."""
+    outcome = Outcome()
+    with torch.random.fork_rng():
+        for inputs, torch_seed in tried:
+            torch.manual_seed(torch_seed)
+            outcome.examples += 1
+            try:
+                _compare(check, subject, to_device(inputs, device), torch_seed, outcome, accuracy)
+            except (_Exceeded, _Fault) as failure:
+                outcome.status = Status.REFUTED if isinstance(failure, _Exceeded) else Status.ERROR
+                outcome.inputs, outcome.torch_seed, outcome.reason = inputs, torch_seed, str(failure)
+                return outcome
+    outcome.status = Status.HOLDS if outcome.compared else Status.SKIPPED
+    if outcome.compared and outcome.loss is not None:
+        outcome.status = Status.INACCURATE
+    return outcome
+
+
+def _compare(
+    check: Callable[..., Iterator[Residual]],
+    subject: Any,
+    inputs: tuple[Any, ...],
+    torch_seed: int,
+    outcome: Outcome,
+    accuracy: Accuracy | None,
+) -> float:
+    """Makes the comparisons of one input; returns the largest ratio."""
     highest = 0.0
     try:
-        for residual in residuals:
+        for place, residual in enumerate(check(subject, *inputs)):
             if not residual.informative:
                 continue
             outcome.compared += 1
@@ -144,7 +192,14 @@ def _compare(residuals: Iterator[Residual], outcome: Outcome) -> float:
             if residual.detectable is not None:
                 outcome.detectable = max(outcome.detectable or 0.0, residual.detectable)
             if residual.ratio > 1:
-                raise _Exceeded(residual)
+                loss = accuracy.loss(inputs, torch_seed, place, residual) if accuracy is not None else None
+                if loss is None:
+                    raise _Exceeded(residual)
+                if outcome.loss is None or loss.digits < outcome.loss.digits:
+                    outcome.loss, outcome.failure = loss, residual
+                    outcome.inputs, outcome.torch_seed = inputs, torch_seed
+            elif accuracy is not None:
+                accuracy.seen(place, residual)
             highest = max(highest, residual.ratio)
     except (NotImplementedError, Undecided) as why:
         outcome.reason = str(why) or "the subject lacks a function that this law needs"
@@ -171,19 +226,27 @@ def _run(
 ) -> None:
     phases = [Phase.explicit, Phase.generate, Phase.target] + ([Phase.shrink] if shrink else [])
 
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        phases=phases,
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(strategy, st.integers(0, 2**31 - 1))
-    def test(inputs: Any, torch_seed: int) -> None:
-        attempt(inputs if isinstance(inputs, tuple) else (inputs,), torch_seed)
+    def look() -> None:
+        @hypothesis.seed(seed)
+        @hypothesis.settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            phases=phases,
+            report_multiple_bugs=False,
+            verbosity=Verbosity.quiet,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(strategy, st.integers(0, 2**31 - 1))
+        def test(inputs: Any, torch_seed: int) -> None:
+            attempt(inputs if isinstance(inputs, tuple) else (inputs,), torch_seed)
 
-    test()
+        test()
+
+    if hypothesis.currently_in_test_context():
+        # Inside somebody's own `@given`: Hypothesis refuses a search within a search, but not one in another thread.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(contextvars.copy_context().run, look).result()
+    else:
+        look()

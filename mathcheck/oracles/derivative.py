@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import mpmath
 import torch
 from torch import Tensor
 
+from mathcheck.engine.guard import SubjectFault
 from mathcheck.engine.residual import Ball, Kind, Undecided
 
 # By hand, since the error that `scipy.differentiate` (1.17.1) states is no bound: in 6 of 27 trials the true one was larger
@@ -51,6 +53,19 @@ def _sensitivity(derivative: Callable[[Tensor], Tensor], x: Tensor, at_x: Tensor
         return torch.full_like(at_x, math.inf)
 
 
+def _rows_at_once(f: Callable[[Tensor], Tensor], x: Tensor) -> Any:
+    """The Jacobian with one backward pass for all rows, or one for each where a backward pass cannot be batched."""
+    whole: Any = torch.autograd.functional.jacobian
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says which operations it has to take one by one
+            return whole(f, x, vectorize=True)
+    except (Undecided, NotImplementedError, SubjectFault):
+        raise
+    except Exception:
+        return whole(f, x)
+
+
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Ball:
     r"""The Jacobian $J_{ij} = \partial f_i / \partial x_j$ by reverse-mode autograd.
 
@@ -83,8 +98,7 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Ball:
         return out
 
     def derivative(point: Tensor) -> Tensor:
-        found: Any = torch.autograd.functional.jacobian(differentiable, point)  # type: ignore[no-untyped-call]
-        return torch.as_tensor(found).reshape(-1, x.numel())
+        return torch.as_tensor(_rows_at_once(differentiable, point)).reshape(-1, x.numel())
 
     with torch.enable_grad():
         try:

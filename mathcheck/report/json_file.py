@@ -34,7 +34,19 @@ from mathcheck.report.files import write_whole
 from mathcheck.report.report import ALPHA, Report
 
 SCHEMA = "mathcheck-report/1"
-_NUMBERS = {"worst", "error", "bound", "actual", "expected", "radius", "alpha", "detectable", "seconds", "spent"}
+_NUMBERS = {
+    "worst",
+    "error",
+    "bound",
+    "actual",
+    "expected",
+    "radius",
+    "alpha",
+    "detectable",
+    "digits",
+    "seconds",
+    "spent",
+}
 _SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
@@ -102,8 +114,10 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    mutants = dict(evidence.mutants)
-    return dataclasses.asdict(dataclasses.replace(evidence, mutants=mutants)) | {"reproduce": evidence.reproduce}
+    plain = dataclasses.asdict(dataclasses.replace(evidence, mutants=dict(evidence.mutants)))
+    if evidence.counterexample is not None and evidence.counterexample.residual is not None:
+        del plain["counterexample"]["residual"]["entries"]  # numbers by the thousand, none of which is kept
+    return plain | {"reproduce": evidence.reproduce}
 
 
 def _plain(value: Any) -> Any:

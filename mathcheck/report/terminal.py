@@ -22,6 +22,7 @@ from mathcheck.runner.run import Result, Task
 
 _MARKS = {
     Status.HOLDS: ("✓", "green"),
+    Status.INACCURATE: ("~", "yellow"),
     Status.SKIPPED: ("–", "yellow"),
     Status.VACUOUS: ("✗", "red"),
     Status.REFUTED: ("✗", "red"),
@@ -134,7 +135,7 @@ def _mark(status: Status) -> tuple[str, str]:
     """Sign and style; a plain sign where the output has no other."""
     sign, style = _MARKS[status]
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    return {"✓": "+", "✗": "x", "–": "-"}[sign] if plain else sign, style
+    return {"✓": "+", "✗": "x", "–": "-"}.get(sign, sign) if plain else sign, style
 
 
 def _marked(status: Status, text: RenderableType, indent: int = 0) -> RenderableType:
@@ -162,8 +163,7 @@ def _add_claim(grid: Table, result: Result, evidence: Evidence, brief: bool, ver
     refuted = sum(fate == "refuted" for fate in fates.values())
     kinds = Text(_kinds(evidence.kinds, brief))
     if evidence.status is not Status.HOLDS:
-        style = "yellow" if evidence.status is Status.SKIPPED else "red"
-        kinds = Text(evidence.status if evidence.status is Status.SKIPPED else evidence.status.upper(), style)
+        kinds = Text(evidence.status.upper(), "red") if evidence.status.fails else Text(evidence.status, "yellow")
     judged = evidence.status in (Status.HOLDS, Status.REFUTED, Status.VACUOUS)
     grid.add_row(
         _marked(Status.REFUTED if result.failed else evidence.status, title, 2),
@@ -230,7 +230,7 @@ def closing(report: Report) -> str:
     parts = [f"{held} of {claims:,} claims hold" if held < claims else count(claims, "claim")]
     parts += [
         f"{n} {status}"
-        for status in (Status.REFUTED, Status.ERROR, Status.SKIPPED)
+        for status in (Status.REFUTED, Status.ERROR, Status.INACCURATE, Status.SKIPPED)
         if (n := totals.claims.get(status, 0))
     ]
     refuted = f"{totals.refuted} of {totals.mutants}" if totals.refuted < totals.mutants else f"{totals.refuted}"
@@ -270,6 +270,10 @@ def show_judgement(report: Report, *, verbose: bool = False) -> None:
         line = Text.assemble(_mark(evidence.status), " ", title)
         line.append(f"   {evidence.reason}" if evidence.status is Status.SKIPPED else "   " + _figures(evidence), "dim")
         screen.print(line, soft_wrap=True)
+        if evidence.status is Status.INACCURATE:
+            screen.print(Text(f"    {evidence.loss}", "yellow"), soft_wrap=True)
+        for name in evidence.blind_to:
+            screen.print(Text(f"    it would also pass when {readable(name)}", "dim"), soft_wrap=True)
         if verbose and evidence.formula:
             screen.print(Text(f"    {evidence.formula}"), soft_wrap=True)
     _print_closing(screen, report)

@@ -48,10 +48,10 @@ class Entry:
         return f"from mathcheck.{self.derivation} import {self.attribute} as subject"
 
     def verify(self, **options: Any) -> Evidence:
-        """The evidence for this entry; options as in `mathcheck.engine.claim.verify`."""
+        """The evidence for this entry, held to every bound; options as in `mathcheck.verify`."""
         label = f"{self.derivation}.{self.attribute}" if self.attribute else f"reference of {self.claim.name}"
-        options = {"dtype": None, "device": "cpu", "settings": Settings(), **options}
-        return verify(self.claim, self.subject, name=label, origin=self.origin, **options)
+        settings = dataclasses.replace(options.pop("settings", None) or Settings(), accuracy="full")
+        return verify(self.claim, self.subject, settings=settings, name=label, origin=self.origin, **options)
 
 
 @functools.cache

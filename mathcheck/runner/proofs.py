@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(path: Path | str, *, settings: Settings | None = None) -> list[StepResul
 
     Args:
         path: the Markdown file.
-        settings: how hard the steps look.
+        settings: how hard the steps look; they are held to every bound.
 
     Returns:
         The results of the steps, in order; a failure of the scene is a result too.
@@ -66,7 +67,7 @@ def run(path: Path | str, *, settings: Settings | None = None) -> list[StepResul
     Raises:
         FileNotFoundError: if there is no such file.
     """
-    path = Path(path)
+    path, settings = Path(path), dataclasses.replace(settings or Settings(), accuracy="full")
     name = f"{path.parent.name}.{path.stem}"
     namespace: dict[str, Any] = {"__name__": f"proof of {name}"}
     results = []

@@ -84,9 +84,7 @@ class Result:
         """True if the claim is refuted, vacuous or in error, a mutant is not refuted, or a step does not hold."""
         if self.evidence is None:
             return not all(step.holds for step in self.steps)
-        if self.evidence.status is Status.HOLDS:
-            return bool(self.unrefuted)
-        return self.evidence.status is not Status.SKIPPED
+        return self.evidence.status.fails or (self.evidence.status is Status.HOLDS and bool(self.unrefuted))
 
 
 def tasks(

@@ -61,8 +61,8 @@ def judge(table: Mapping[str, Subject], name: str, seed: int, examples: int = 4)
     record = dataclasses.replace(adapt(subject.kind, subject.make()), **subject.change)
     # A statistical law spends its alpha once.
     number = None if isinstance(record, Sampler) else examples
-    settings = Settings(number, seed, shrink=False)
-    longer = settings if number is None else Settings(100 * number, seed, shrink=False)
+    settings = Settings(number, seed, shrink=False, accuracy="full")
+    longer = settings if number is None else Settings(100 * number, seed, shrink=False, accuracy="full")
     dtype = getattr(record, "dtype", None) or torch.float64
     rest = []
     for claim in laws(type(record)):

@@ -13,7 +13,7 @@ from torch import Tensor
 from mathcheck import Bijection, Refuted, Settings, Status, check_bijection, check_divergence
 from mathcheck.engine.evidence import Evidence
 
-QUICK = Settings(examples=5, timeout=0.3)
+QUICK = Settings(examples=5, timeout=0.1)
 
 
 def _mutates(x: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def _mutates(x: Tensor) -> Tensor:
 MISBEHAVIOUR: dict[str, tuple[Callable[[Tensor], Any], str | None]] = {
     "raises": (lambda x: 1 / 0, "raised ZeroDivisionError: division by zero"),
     "exits": (lambda x: exit(3), "raised SystemExit: 3"),
-    "hangs": (lambda x: time.sleep(60), "did not return within 0.3 s"),
+    "hangs": (lambda x: time.sleep(60), "did not return within 1 s by the clock"),
     "mutates its input": (_mutates, "changed its input"),
     "returns None": (lambda x: None, "returned None, expected a tensor"),
     "returns an array": (lambda x: x.detach().numpy(), "`from_arrays` takes functions of arrays"),

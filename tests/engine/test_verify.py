@@ -17,7 +17,7 @@ from torch import Tensor
 from mathcheck import Refuted, Settings, check, verify
 from mathcheck.engine.claim import Claim, claim, recording
 from mathcheck.engine.evidence import Evidence, Status
-from mathcheck.engine.residual import Ball, Kind, Residual, Undecided, close
+from mathcheck.engine.residual import Ball, Kind, Residual, Undecided, close, exactly
 from mathcheck.engine.strategies import Interval, tensors
 
 
@@ -151,11 +151,26 @@ def test_a_surviving_mutant_makes_the_verdict_vacuous() -> None:
     def blind(subject: Square, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
         return st.just((torch.zeros(2, dtype=dtype),))
 
-    evidence = verify(dataclasses.replace(squares, given=blind), RIGHT)
+    evidence = verify(dataclasses.replace(squares, given=blind), RIGHT, settings=Settings(accuracy="full"))
     assert evidence.status is Status.VACUOUS
     assert "it also passes when it is doubled" in str(evidence)
-    with pytest.raises(Refuted, match="VACUOUS"):
+    # Of somebody's own subject it is said that nothing can be told: at 0 the doubled square is the square.
+    evidence = verify(dataclasses.replace(squares, given=blind), RIGHT)
+    assert evidence.status is Status.SKIPPED
+    assert evidence.blind_to == ["it is doubled", "it is halved"]
+    with pytest.raises(Refuted, match="NOTHING COMPARED"):
         check(RIGHT, [dataclasses.replace(squares, given=blind)])
+
+
+def test_a_law_that_sees_no_wrong_version_is_vacuous() -> None:
+    def nothing(subject: Square, x: Tensor) -> Iterator[Residual]:
+        subject.square(x)
+        yield exactly(1, 1)
+
+    evidence = verify(dataclasses.replace(squares, check=nothing), RIGHT)
+    assert evidence.status is Status.VACUOUS
+    with pytest.raises(Refuted, match="VACUOUS"):
+        check(RIGHT, [dataclasses.replace(squares, check=nothing)])
 
 
 def test_a_mutant_that_crashes_is_not_refuted() -> None:
@@ -210,7 +225,7 @@ def _hangs(x: Tensor) -> Tensor:
         (_disables_grad, "changed torch's grad mode"),
         (lambda x: x.nonsense(), "raised AttributeError"),
         (lambda x: x.reshape(17), "raised RuntimeError"),
-        (_hangs, "did not return within 0.2 s"),
+        (_hangs, "did not return within 1 s by the clock"),
         (
             lambda x: torch.rand(2, dtype=x.dtype) * 0 + x * x + (1 if time.perf_counter_ns() % 2 else 0),
             "different answers",
@@ -219,7 +234,7 @@ def _hangs(x: Tensor) -> Tensor:
 )
 def test_a_subject_that_misbehaves_is_reported(function: Callable[[Tensor], Tensor], complaint: str) -> None:
     before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.random.get_rng_state()
-    evidence = judge(function, settings=Settings(timeout=0.2))
+    evidence = judge(function, settings=Settings(timeout=0.1))
     assert evidence.status in (Status.ERROR, Status.REFUTED)
     assert complaint in str(evidence.reason) or evidence.status is Status.REFUTED
     if complaint != "different answers":

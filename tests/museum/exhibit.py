@@ -13,6 +13,8 @@ from mathcheck import Evidence, Settings
 # What a counterexample shrinks to is for people.
 QUICK = Settings(examples=25, shrink=False)
 THOROUGH = Settings(shrink=False)
+# For a slip that costs digits only.
+STRICT = Settings(examples=25, shrink=False, accuracy="full")
 
 
 @dataclass(frozen=True)

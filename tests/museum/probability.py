@@ -21,7 +21,7 @@ from mathcheck import (
     normals,
 )
 from mathcheck.engine.strategies import Interval
-from museum.exhibit import THOROUGH, Exhibit
+from museum.exhibit import STRICT, THOROUGH, Exhibit
 
 PIXELS = bernoullis("logit")
 REALS = normals("log_variance", reach=20)
@@ -125,6 +125,7 @@ EXHIBITS = [
         LogLikelihood(summed_in_single_precision, REALS),
         RIGHT_NORMAL,
         named="it is judged in single precision",
+        settings=STRICT,
     ),
     Exhibit(
         "an inverse distribution function on the wrong side of a jump",

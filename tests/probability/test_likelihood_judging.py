@@ -28,6 +28,7 @@ from mathcheck.engine.claim import laws, verify
 from mathcheck.engine.evidence import Evidence, Status
 
 QUICK = Settings(examples=25)
+STRICT = replace(QUICK, accuracy="full")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 
 
@@ -81,9 +82,14 @@ def test_a_correct_likelihood_passes_with_its_mutants_refuted() -> None:
     assert {e.status for e in evidence} == {Status.HOLDS}
 
 
-def refuted(subject: LogLikelihood | Importance, law: str) -> Evidence:
+def judged(subject: LogLikelihood | Importance, law: str, settings: Settings = QUICK) -> Evidence:
+    """What one law says of a subject."""
+    return verify(next(c for c in laws(type(subject)) if c.check.__name__ == law), subject, settings=settings)
+
+
+def refuted(subject: LogLikelihood | Importance, law: str, settings: Settings = QUICK) -> Evidence:
     """What one law says of a subject that it must refute."""
-    evidence = verify(next(c for c in laws(type(subject)) if c.check.__name__ == law), subject, settings=QUICK)
+    evidence = judged(subject, law, settings)
     assert evidence.status is Status.REFUTED, str(evidence)
     assert evidence.counterexample is not None
     assert evidence.counterexample.residual is not None
@@ -236,6 +242,20 @@ SILENT: dict[str, tuple[Callable[..., Tensor], Any, str]] = {
 
 @pytest.mark.parametrize("name", SILENT)
 def test_a_wrong_likelihood_without_a_remedy_is_refuted(name: str) -> None:
+    log_prob, domain, law = SILENT[name]
+    refuted(LogLikelihood(log_prob, domain), law, STRICT)
+
+
+@pytest.mark.parametrize("name", list(SILENT)[:3:2])
+def test_right_maths_with_digits_lost_is_inaccurate(name: str) -> None:
+    log_prob, domain, law = SILENT[name]
+    evidence = judged(LogLikelihood(log_prob, domain), law)
+    assert evidence.status is Status.INACCURATE, str(evidence)
+    assert 1 < evidence.digits < 12
+
+
+@pytest.mark.parametrize("name", list(SILENT)[1::2])
+def test_wrong_maths_is_refuted_whatever_digits_are_lost(name: str) -> None:
     log_prob, domain, law = SILENT[name]
     refuted(LogLikelihood(log_prob, domain), law)
 

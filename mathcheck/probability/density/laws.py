@@ -41,7 +41,13 @@ def _mass(d: Density, like: Tensor, low: float, high: float) -> Ball:
     return mass(d.log_prob, like, low, high, points=d.points, middle=middle(d), event_shape=d.event_shape)
 
 
-@claim(given=lambda d, dtype: _event(d, dtype), mutants=slips.CONSTANT, repairs=slips.REPAIRS, examples=1)
+@claim(
+    given=lambda d, dtype: _event(d, dtype),
+    mutants=slips.CONSTANT,
+    repairs=slips.REPAIRS,
+    examples=1,
+    defining=True,
+)
 def integrates_to_one(d: Density, x: Tensor) -> Iterator[Residual]:
     r"""The density integrates to one: $\int e^{\log p(x)}\,\mathrm dx = 1$ over the support.
 

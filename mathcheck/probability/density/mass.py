@@ -80,7 +80,7 @@ def mass(
         A ball without dimensions; its centre is infinite or NaN, with radius 0, where the sum is.
 
     Raises:
-        Undecided: if the radius is not below 0.01.
+        Undecided: if the radius is not below 0.01, and the mass not above 2 whatever it is.
         ValueError: if an event has more than two coordinates, or `low < high` fails.
     """
     if math.prod(event_shape) > 2:
@@ -102,6 +102,7 @@ def mass(
         if radius <= 2 * rounding:
             break
         former = total
-    if not radius <= COARSEST:
+    # Far above 1 no digit is needed to see that the mass is wrong.
+    if not radius <= COARSEST and not total - radius > 2:
         raise Undecided(f"the mass is {total} +- {radius}: name the kinks and narrow peaks in `points`")
     return Ball(total, radius, kind=Kind.NUMERICAL, source=_SOURCE)

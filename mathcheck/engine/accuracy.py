@@ -1,0 +1,109 @@
+"""What an error beyond its bound is: wrong maths, or digits that were lost on the way."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mathcheck.engine.residual import Entries, Kind, Residual
+from mathcheck.engine.rounding import rounded_at_random
+
+Check = Callable[..., Iterator[Residual]]
+
+# Measured on textbook formulas that cancel: their errors are 0.003 to 0.4 of the scatter of eight runs, and those of the
+# same formulas with one wrong coefficient 670 times the scatter at least.
+_RUNS, _MARGIN = 8, 8.0
+# An error so much larger after three runs is not explained by five more.
+_HOPELESS = 1e3
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Digits that were lost at one input.
+
+    Attributes:
+        how: "rounding", if rounding at random moves the answer as far; "approximation", if the error is below the square
+            root of eps.
+        digits: decimal digits that are left, 0 where not even the sign is.
+    """
+
+    how: Literal["rounding", "approximation"]
+    digits: float
+
+
+class Accuracy:
+    """Tells lost digits from wrong maths, for one check on one subject.
+
+    Args:
+        check: generator of residuals.
+        subject: whose rounding is measured.
+        dtype: of the inputs, to say what a small error is.
+    """
+
+    def __init__(self, check: Check, subject: Any, dtype: torch.dtype):
+        self._check, self._subject = check, subject
+        self._small = math.sqrt(torch.finfo(dtype).eps)
+        self._sizes: dict[int, list[float]] = defaultdict(list)
+
+    def seen(self, place: int, residual: Residual) -> None:
+        """Takes note of how large the numbers of the comparison at `place` are that hold."""
+        if residual.entries is not None and residual.entries.size.numel():
+            self._sizes[place].append(float(residual.entries.size.max()))
+
+    def loss(self, inputs: tuple[Any, ...], torch_seed: int, place: int, residual: Residual) -> Loss | None:
+        """What was lost at an input where the comparison at `place` exceeds its bound; `None` if rounding is no excuse."""
+        entries = residual.entries
+        if entries is None or residual.kind not in (Kind.NUMERICAL, Kind.ENCLOSED, Kind.EXACT):
+            return None
+        bad = (entries.error > entries.bound) | entries.error.isnan()
+        if not bool((entries.error[bad].isfinite() & entries.size[bad].isfinite()).all()):
+            return None
+        if bool((entries.error[bad] <= self._small * self._natural(place, entries)[bad]).all()):
+            return Loss("approximation", self._digits(entries, bad))
+        if self._explained(inputs, torch_seed, place, entries, bad):
+            return Loss("rounding", self._digits(entries, bad))
+        return None
+
+    def _natural(self, place: int, entries: Entries) -> Tensor:
+        """The size that a small error is small beside: that of the number itself, or, of a zero, what is usual here."""
+        usual = sorted(self._sizes[place])
+        fallback = min(1.0, usual[len(usual) // 2]) if usual else 0.0
+        return torch.where(entries.size > 0, entries.size, fallback)
+
+    @staticmethod
+    def _digits(entries: Entries, bad: Tensor) -> float:
+        relative = entries.error[bad] / entries.size[bad].clamp(min=torch.finfo(torch.float64).tiny)
+        return max(0.0, -math.log10(max(float(relative.max()), 1e-300)))
+
+    def _explained(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries, bad: Tensor) -> bool:
+        """Whether rounding at random moves each bad number about as far as its error goes."""
+        excess = (entries.error - entries.bound)[bad]
+        scatter = torch.zeros_like(excess)
+        for inputs_too in (False, True):
+            for run in range(_RUNS):
+                torch.manual_seed(torch_seed)
+                found = self._again(rounded_at_random(self._subject, run, inputs=inputs_too), inputs, place)
+                if found is not None and found.difference.shape == entries.difference.shape:
+                    moved = (found.difference - entries.difference)[bad].abs()
+                    scatter = torch.maximum(scatter, torch.where(moved.isfinite(), moved, 0.0))
+                if bool((excess <= _MARGIN * scatter).all()):
+                    return True
+                if run >= 2 and 0 < float(scatter.max()) < float(excess.max()) / (_HOPELESS * _MARGIN):
+                    return False
+            if bool((scatter > 0).any()):
+                return False  # torch computes it: moving the inputs too would only measure how the truth bends
+        return False
+
+    def _again(self, noisy: Any, inputs: tuple[Any, ...], place: int) -> Entries | None:
+        try:
+            residual = next(itertools.islice(self._check(noisy, *inputs), place, None), None)
+        except Exception:  # an argument that was moved may have left the domain
+            return None
+        return residual.entries if residual is not None else None
