@@ -20,7 +20,7 @@ Check = Callable[..., Iterator[Residual]]
 # Measured on textbook formulas that cancel: their errors are 0.003 to 0.4 of the scatter of eight runs, and those of the
 # same formulas with one wrong coefficient 670 times the scatter at least.
 _RUNS, _MARGIN = 8, 8.0
-# An error so much larger after three runs is not explained by five more.
+# An error so much larger after a run is not explained by the rest.
 _HOPELESS = 1e3
 
 
@@ -95,7 +95,7 @@ class Accuracy:
                     scatter = torch.maximum(scatter, torch.where(moved.isfinite(), moved, 0.0))
                 if bool((excess <= _MARGIN * scatter).all()):
                     return True
-                if run >= 2 and 0 < float(scatter.max()) < float(excess.max()) / (_HOPELESS * _MARGIN):
+                if 0 < float(scatter.max()) < float(excess.max()) / (_HOPELESS * _MARGIN):
                     return False
             if bool((scatter > 0).any()):
                 return False  # torch computes it: moving the inputs too would only measure how the truth bends

@@ -20,6 +20,7 @@ from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly
 from mathcheck.engine.strategies import Interval
 from mathcheck.oracles import arb
+from mathcheck.oracles.memory import remembered
 
 law = functools.partial(claim, repairs=slips.REPAIRS)
 
@@ -50,6 +51,7 @@ def _size(x: Tensor, beta: float) -> Tensor:
     return x.amax(-1).abs() + (p * x.abs()).sum(-1) + (1 + math.log(x.shape[-1])) / beta
 
 
+@remembered
 def _true(x: Tensor, beta: float) -> Ball:
     return arb.enclose_rows(lambda row: _log_sum_exp(row, beta) / arb.exact(beta), x)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mathcheck.engine.residual import Ball
 from mathcheck.oracles import arb
+from mathcheck.oracles.memory import remembered
 from mathcheck.probability.families import Normals, Parameters
 
 # One row of a batch: mean and spread of q, mean and spread of p, as (nested lists of) balls or power series.
@@ -51,12 +52,14 @@ def integral(family: Normals, row: Row) -> Any:
     return arb.normal_expectation(integrand, (abs(arb.log(ratio)) + shift * shift, ratio * ratio + 1))
 
 
+@remembered
 def kl(family: Normals, q: Parameters, p: Parameters) -> Ball:
     """The true KL(q, p), `(*batch,)`, as an expectation."""
     source = "expectation of log q - log p"
     return _over_rows(q, p, lambda *row: expectation(family, row), source)
 
 
+@remembered
 def kl_integral(family: Normals, q: Parameters, p: Parameters) -> Ball:
     """The true KL(q, p), `(*batch,)`, as a certified integral.
 
@@ -68,6 +71,7 @@ def kl_integral(family: Normals, q: Parameters, p: Parameters) -> Ball:
     return _over_rows(q, p, lambda *row: integral(family, row), "certified integral", bits=192)
 
 
+@remembered
 def kl_gradient(family: Normals, q: Parameters, p: Parameters) -> list[Ball]:
     """The true gradient of KL(q, p) in the four parameters, shaped like them, as `family.canonical` makes it unique."""
     ball = _over_rows(q, p, lambda *row: _gradient(family, row), "derivative of the definition")
@@ -75,6 +79,7 @@ def kl_gradient(family: Normals, q: Parameters, p: Parameters) -> list[Ball]:
     return [Ball(mid, r, kind=ball.kind, source=ball.source) for mid, r in zip(mids, radii, strict=True)]
 
 
+@remembered
 def sensitivity(family: Normals, q: Parameters, p: Parameters) -> Tensor:
     r"""$\mathrm{KL} + \sum_i w_i\lvert\partial_i\mathrm{KL}\rvert$, `(*batch,)`: what one rounding of each input changes.
 
@@ -89,6 +94,7 @@ def sensitivity(family: Normals, q: Parameters, p: Parameters) -> Tensor:
     return _over_rows(q, p, size, "", rel_bits=10).mid
 
 
+@remembered
 def gradient_sensitivity(family: Normals, q: Parameters, p: Parameters) -> list[Tensor]:
     r"""$\lvert\partial_i\mathrm{KL}\rvert + \sum_j w_j\lvert\partial_j\partial_i\mathrm{KL}\rvert$, like the parameters.
 

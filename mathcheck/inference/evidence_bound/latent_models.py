@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mathcheck.engine.residual import Ball, Kind
 from mathcheck.oracles import arb, quadrature
+from mathcheck.oracles.memory import remembered
 
 Row = Sequence[Any]
 # Log-weights `(rows, K)` to estimates `(rows,)`.
@@ -56,6 +57,7 @@ def with_empty_draws(form: Form, finite: Tensor, count: int) -> Ball:
     return arb.enclose(lambda: form(row) + arb.log(arb.exact(len(row)) / count), rel_bits=60)
 
 
+@remembered
 def enclosed(log_weights: Tensor, form: Form, shape: Sequence[int]) -> Ball:
     """`form` of every row of log-weights `(*batch, K)`, as one ball of `shape`."""
     rows = log_weights.detach().reshape(-1, log_weights.shape[-1])
