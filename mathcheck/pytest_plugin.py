@@ -164,6 +164,6 @@ def _judge(claim: Claim, name: str, **options: Any) -> Callable[[Any], None]:
         if evidence.status.fails:
             raise Refuted(str(evidence), [evidence])
         if evidence.status is Status.INACCURATE:
-            warnings.warn(f"{evidence.subject}: {evidence.loss}", InaccurateWarning, stacklevel=2)
+            warnings.warn(f"{evidence.subject}: {claim.title}: {evidence.loss}", InaccurateWarning, stacklevel=2)
 
     return law

@@ -95,7 +95,7 @@ def test_variances_for_standard_deviations() -> None:
 
 
 def test_a_divergence_that_goes_negative_for_nearly_equal_arguments() -> None:
-    with pytest.warns(InaccurateWarning, match="never negative.*no digit"):
+    with pytest.warns(InaccurateWarning, match=r"never negative.*no digit"):
         check_divergence(textbook_kl)
     found = refuted(lambda: check_divergence(textbook_kl, settings=Settings(accuracy="full")))
     assert "never_negative" in found

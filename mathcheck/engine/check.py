@@ -84,7 +84,7 @@ def check(
                     f"{waived} does without it"
                 )
         elif evidence.status is Status.INACCURATE and reason is None:
-            warnings.warn(f"{evidence.subject}: {evidence.loss}", InaccurateWarning, stacklevel=3)
+            warnings.warn(f"{evidence.subject}: {claim.title}: {evidence.loss}", InaccurateWarning, stacklevel=3)
     if all(evidence.status is Status.SKIPPED for evidence in found):
         problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(e.reason or "" for e in found))
     if failed or problems:
@@ -104,7 +104,7 @@ def _lines(found: Sequence[Evidence]) -> Iterator[str]:
     """What held in one line, what lost digits in a line each, and what was skipped in a line for each reason."""
     held = [e.title for e in found if e.status is Status.HOLDS]
     yield f"held: {'; '.join(held)}" if held else "held: nothing"
-    yield from (f"inaccurate: {e.loss}" for e in found if e.status is Status.INACCURATE)
+    yield from (f"inaccurate: {e.title}: {e.loss}" for e in found if e.status is Status.INACCURATE)
     skipped: dict[str, list[str]] = {}
     for evidence in found:
         if evidence.status is Status.SKIPPED:

@@ -152,11 +152,11 @@ class Evidence:
 
     @property
     def loss(self) -> str:
-        """Of an inaccurate subject, what it loses and where, in a line."""
+        """Of an inaccurate subject, how many digits are left and where, in a line."""
         digits = math.floor(self.digits or 0.0)
-        left = f"{digits} digit{'' if digits == 1 else 's'}" if digits else "no digit"
+        left = f"{digits} digits are" if digits > 1 else "one digit is" if digits else "no digit is"
         at = f" at {self.counterexample}" if self.counterexample is not None else ""
-        return f"{self.title}: right up to rounding, but {left} of the answer {'is' if digits < 2 else 'are'} left{at}"
+        return f"the maths is right, but {left} left{at}"
 
     @property
     def reproduce(self) -> str | None:

@@ -171,6 +171,14 @@ def replay(
     return outcome
 
 
+def _worse(loss: Loss, inputs: tuple[Any, ...], outcome: Outcome) -> bool:
+    """Whether fewer digits are left than at the input that is noted, or as few at one that is shorter to write."""
+    assert outcome.loss is not None
+    if loss.digits != outcome.loss.digits:
+        return loss.digits < outcome.loss.digits
+    return len(python_source(inputs)) < len(python_source(outcome.inputs))
+
+
 def _compare(
     check: Callable[..., Iterator[Residual]],
     subject: Any,
@@ -195,7 +203,7 @@ def _compare(
                 loss = accuracy.loss(inputs, torch_seed, place, residual) if accuracy is not None else None
                 if loss is None:
                     raise _Exceeded(residual)
-                if outcome.loss is None or loss.digits < outcome.loss.digits:
+                if outcome.loss is None or _worse(loss, inputs, outcome):
                     outcome.loss, outcome.failure = loss, residual
                     outcome.inputs, outcome.torch_seed = inputs, torch_seed
             elif accuracy is not None:
