@@ -355,7 +355,8 @@ def judged(
     name: str, subject: Any, claim: Claim, dtype: torch.dtype, seed: int, examples: int
 ) -> tuple[Known | None, list[Any], str]:
     """Asserts the verdict of the table; returns the known failure, if it is one, with the counterexample and a report."""
-    evidence = verify(claim, subject.adapted(dtype), dtype=dtype, settings=Settings(examples, seed), name=name)
+    settings = Settings(examples, seed, accuracy="full")
+    evidence = verify(claim, subject.adapted(dtype), dtype=dtype, settings=settings, name=name)
     known = subject.failures.get(source(claim))
     allowed = (Status.SKIPPED, Status.VACUOUS) if source(claim) in (*subject.lacks, ONE_PASS) else (Status.HOLDS,)
     expected = allowed if known is None else (Status.REFUTED,)

@@ -21,8 +21,10 @@ from mathcheck import (
     InaccurateWarning,
     Interval,
     LinearMap,
+    MarkovKernel,
     Refuted,
     Settings,
+    Target,
     bernoullis,
     check_bijection,
     check_density,
@@ -30,6 +32,7 @@ from mathcheck import (
     check_integrator,
     check_linear_map,
     check_log_likelihood,
+    check_markov_kernel,
     check_smooth_max,
     normals,
 )
@@ -111,6 +114,26 @@ def test_leapfrog_holds_for_the_smallest_states(seed: int) -> None:
         return q, p
 
     check_integrator(leapfrog, settings=Settings(seed=seed))
+
+
+def test_a_proposal_may_be_the_state_itself(settings: Settings) -> None:
+    """A Metropolis kernel that proposes to stay for small noise: it moves less often than it accepts."""
+
+    def propose(target: Target, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        stays = noise.abs() < 0.7
+        return torch.where(stays, x, x + 1.5 * noise), torch.where(stays, noise, -noise)
+
+    def log_acceptance(target: Target, x: Tensor, noise: Tensor) -> Tensor:
+        y, _ = propose(target, x, noise)
+        return (target.log_density(y) - target.log_density(x)).clamp(max=0)
+
+    def step(target: Target, x: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        level = torch.rand(x.shape[:-1], generator=generator, dtype=x.dtype).log()
+        accepted = (level < log_acceptance(target, x, noise)).unsqueeze(-1)
+        return torch.where(accepted, propose(target, x, noise)[0], x)
+
+    check_markov_kernel(MarkovKernel(step, propose, log_acceptance), settings=settings)
 
 
 def test_a_mass_far_above_one_is_refuted_though_it_does_not_converge(settings: Settings) -> None:

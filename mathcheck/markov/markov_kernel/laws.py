@@ -135,7 +135,8 @@ def moves(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
 def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
     r"""A rejected proposal repeats the state.
 
-    A rejected proposal repeats the state: it moves as often as it accepts, $P(X_1 \ne X_0) = \mathbb E\,\alpha(X_0, U)$.
+    A rejected proposal repeats the state: it moves as often as it accepts another state than its own, $P(X_1 \ne X_0) =
+    \mathbb E\,\alpha(X_0, U)\,1[Y \ne X_0]$ with the proposal Y; without `propose` every proposal is taken for another.
 
     Error bound: Hoeffding's inequality for the difference of two means of 20,000 draws from [0, 1] at $\alpha =
     10^{-6}$; the acceptance is averaged over standard normal noise of its own.
@@ -148,7 +149,10 @@ def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int) -> 
         start = target.draws(CHAINS, unit, generator)
         moved = float((k.step(target, start, generator) != start).any(-1).double().mean())
         noise = torch.randn(start.shape, generator=generator, dtype=start.dtype, device=start.device)
-        rate = float(k.acceptance(target, start, noise).double().exp().mean())
+        acceptance = k.acceptance(target, start, noise).double().exp()
+        if k.propose is not None:
+            acceptance = acceptance * (k.propose(target, start, noise)[0] != start).any(-1)
+        rate = float(acceptance.mean())
         bound = math.sqrt(math.log(2 / alpha) / CHAINS)
         yield Residual(
             abs(moved - rate),
