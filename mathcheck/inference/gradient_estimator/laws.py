@@ -48,7 +48,8 @@ def _moved(g: GradientEstimator, theta: Tensor, noise: Tensor) -> Tensor:
         moved = theta.clone()
         moved[j] = moved[j] * (1 + 4 * torch.finfo(theta.dtype).eps)
         distance = distance + (g.estimate(moved, noise).detach().double() - value).abs()
-    return distance
+    # An estimate that is no number is told as such, not as one that may lie anywhere.
+    return distance.nan_to_num(nan=0.0)
 
 
 def _moment(g: GradientEstimator, theta: Tensor, power: int = 1) -> Ball:
