@@ -392,7 +392,7 @@ def _seen(status: Status, fates: Collection[str], lenient: bool) -> Status:
         return status
     if "survived" in fates or ("equivalent" in fates and not lenient):
         return Status.VACUOUS
-    return Status.SKIPPED if "equivalent" in fates else status
+    return Status.SKIPPED if "equivalent" in fates and status is Status.HOLDS else status
 
 
 _FATES = {
@@ -422,29 +422,24 @@ def _fates(
     """What becomes of each mutant of a subject of which the claim holds.
 
     The inputs that were tried on the subject come first, those that refuted another mutant before the rest; a mutant
-    that passes them all, and does not answer as the subject does, gets a search of its own.
+    that passes them all, and does not answer as the subject does, gets a search of its own. Of a subject that loses
+    digits every mutant does, since its errors are looked at one by one.
     """
-    tried, fates = list(outcome.tried), {}
+    tried, fates, exact = list(outcome.tried), {}, outcome.status is Status.HOLDS
     for title, mutate in claim.mutants.items():
         try:
             mutant = mutate(subject)
         except NotImplementedError:
             fates[title] = "not applicable"
             continue
-        found = outcome
         if same_but_for_functions(subject, mutant):
-            found = replay(claim.check, mutant, tried, device=device, accuracy=None)
-            if found.status is Status.REFUTED:
-                place = next(k for k, (inputs, _) in enumerate(tried) if inputs is found.inputs)
-                tried.insert(0, tried.pop(place))
-            elif (
-                lenient
-                and found.status is Status.HOLDS
-                and answers_alike(claim.check, subject, mutant, outcome.tried, device)
-            ):
+            refuted_by = replay(claim.check, mutant, tried, device=device) if exact else None
+            if refuted_by is not None:
+                tried.insert(0, tried.pop(refuted_by))
+                fates[title] = "refuted"
+                continue
+            if lenient and answers_alike(claim.check, subject, mutant, tried, device):
                 fates[title] = "equivalent"
                 continue
-        if found.status is not Status.REFUTED or outcome.status is Status.INACCURATE:
-            found = run(mutant)
-        fates[title] = _FATES.get(found.status, "crashed")
+        fates[title] = _FATES.get(run(mutant).status, "crashed")
     return fates

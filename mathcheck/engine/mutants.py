@@ -22,9 +22,15 @@ def same_but_for_functions(subject: Any, mutant: Any) -> bool:
         return not dataclasses.is_dataclass(subject) and not dataclasses.is_dataclass(mutant)
     for field in dataclasses.fields(subject):
         one, other = getattr(subject, field.name), getattr(mutant, field.name)
-        if not (callable(one) and callable(other)) and one is not other and one != other:
+        if not (callable(one) and callable(other)) and one is not other and not _equal(one, other):
             return False
     return True
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
+    return bool(one == other)
 
 
 def answers_alike(
@@ -84,7 +90,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-        return bool(a == b) if not isinstance(a, Tensor) and not isinstance(b, Tensor) else False
+        return not isinstance(a, Tensor) and not isinstance(b, Tensor) and bool(a == b)
     if a.shape != b.shape or a.dtype != b.dtype or a.requires_grad or b.requires_grad:
         return False
     if not a.is_floating_point():

@@ -289,7 +289,7 @@ def exactly(actual: object, expected: object, *, kind: Kind | None = None, what:
         if not bool(differs.any()):
             return Residual(0.0, 0.0, kind, what)
         first = int(differs.flatten().to(torch.uint8).argmax())
-        gap = as_float64(left).flatten() - as_float64(right).flatten()
+        gap = torch.where(differs, as_float64(left) - as_float64(right), 0.0).flatten()
         entries = Entries(gap.abs(), torch.zeros_like(gap), gap, as_float64(right).abs().flatten())
         pair = float(left.flatten()[first]), float(right.flatten()[first])
         return Residual(float(differs.sum()), 0.0, kind, what, *pair, entries=entries)

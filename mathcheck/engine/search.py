@@ -151,24 +151,21 @@ def replay(
     tried: Sequence[tuple[tuple[Any, ...], int]],
     *,
     device: torch.device | str = "cpu",
-    accuracy: Accuracy | None = None,
-) -> Outcome:
-    """Tries `check` on inputs that were drawn before, up to the first at which it fails; nothing is shrunk."""
-    outcome = Outcome()
+) -> int | None:
+    """The first of some inputs, each with torch's seed, at which a comparison exceeds its bound; `None` if none does.
+
+    An input at which the subject fails is no comparison, and ends it.
+    """
     with torch.random.fork_rng():
-        for inputs, torch_seed in tried:
+        for place, (inputs, torch_seed) in enumerate(tried):
             torch.manual_seed(torch_seed)
-            outcome.examples += 1
             try:
-                _compare(check, subject, to_device(inputs, device), torch_seed, outcome, accuracy)
-            except (_Exceeded, _Fault) as failure:
-                outcome.status = Status.REFUTED if isinstance(failure, _Exceeded) else Status.ERROR
-                outcome.inputs, outcome.torch_seed, outcome.reason = inputs, torch_seed, str(failure)
-                return outcome
-    outcome.status = Status.HOLDS if outcome.compared else Status.SKIPPED
-    if outcome.compared and outcome.loss is not None:
-        outcome.status = Status.INACCURATE
-    return outcome
+                _compare(check, subject, to_device(inputs, device), torch_seed, Outcome(), None)
+            except _Exceeded:
+                return place
+            except _Fault:
+                return None
+    return None
 
 
 def _worse(loss: Loss, inputs: tuple[Any, ...], outcome: Outcome) -> bool:

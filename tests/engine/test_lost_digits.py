@@ -76,6 +76,19 @@ def test_a_wrong_coefficient_is_no_rounding(dtype: torch.dtype, seed: int) -> No
     assert str(error.value).startswith("REFUTED  ")
 
 
+def test_draws_of_ones_own_are_no_rounding(settings: Settings) -> None:
+    """A map that answers otherwise each time scatters, too, but not because its operations are rounded."""
+    draws = torch.Generator().manual_seed(0)
+
+    def noisy(x: Tensor) -> Tensor:
+        return 2 * x + 1e-3 * torch.randn(x.shape, generator=draws, dtype=x.dtype)
+
+    flow = Bijection(noisy, lambda y: y / 2, lambda x: x.new_full(x.shape[:1], 2 * math.log(2)), (2,))
+    with pytest.raises(Refuted) as error:
+        check_bijection(flow, settings=settings)
+    assert statuses(error.value.evidence)["inverse_undoes_forward"].fails
+
+
 def test_a_softplus_that_is_cut_off_is_an_approximation(settings: Settings) -> None:
     def log_prob(t: Tensor, logits: Tensor) -> Tensor:
         return (t * logits - functional.softplus(logits)).sum(-1)

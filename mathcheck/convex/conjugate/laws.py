@@ -194,7 +194,7 @@ def check_conjugate(conjugate: Conjugate, **options: Unpack[Options]) -> list[Ev
 
     Args:
         conjugate: the record.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

@@ -223,7 +223,7 @@ def check_projection(
     Args:
         projection: a `Projection`, or the function that one would hold.
         onto: the set C, if `projection` is a function, e.g. `box([0, 0], [1, 1])`.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

@@ -276,7 +276,7 @@ def check_smooth_max(
 
     Args:
         smooth_max: a `SmoothMax`, or the function `(x, beta)` that one would hold.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

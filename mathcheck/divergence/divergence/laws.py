@@ -235,7 +235,7 @@ def check_divergence(
     Args:
         divergence: a `Divergence`, or the function that one would hold.
         domain: the family, if `divergence` is a function; default normals by mean and log-variance.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

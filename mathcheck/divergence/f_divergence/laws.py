@@ -236,7 +236,7 @@ def check_f_divergence(divergence: FDivergence, **options: Unpack[Options]) -> l
 
     Args:
         divergence: the function and the f behind it.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

@@ -165,7 +165,7 @@ def check_variational_form(form: VariationalForm, **options: Unpack[Options]) ->
 
     Args:
         form: the functions, with the f-divergence that they bound.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

@@ -292,7 +292,7 @@ def check_importance(importance: Importance | Estimate, **options: Unpack[Option
 
     Args:
         importance: an `Importance`, or the function (log-weights, values) of a plain, unbiased estimate.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.

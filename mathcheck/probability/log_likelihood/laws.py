@@ -201,7 +201,7 @@ def check_log_likelihood(
     Args:
         likelihood: a `LogLikelihood`, or the function that one would hold.
         domain: the family and its parameters, if `likelihood` is a function.
-        options: `expected_failures`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
+        options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
         The evidence, one for each law.
