@@ -26,10 +26,11 @@ class Options(TypedDict, total=False):
 
 
 class Findings(list[Evidence]):
-    """What every law said of a subject; prints as a line for each."""
+    """What every law said of a subject; prints what held, what is inaccurate or skipped, and the blind spots."""
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        blind = [f"blind: {e.title} (it would also hold when {'; '.join(e.blind_to)})" for e in self if e.blind_to]
+        return "\n".join([*_lines(self), *blind])
 
 
 def check(

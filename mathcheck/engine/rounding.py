@@ -1,8 +1,8 @@
 """How far a subject's own rounding reaches, measured: Monte Carlo arithmetic of whatever it computes with torch.
 
-Every floating result is multiplied by 1 + eps u with u drawn from {-2, -1, 1, 2}, as if it had been rounded another way. What
-the answers differ by is what rounding can do to them, however the subject computes: an error of that size says nothing about
-the maths. Two sizes and no 0, so that a few runs suffice: a sum of two moved numbers is seldom where it was.
+Every floating result is multiplied by 1 + eps u with u drawn from {-4, ..., 4} without 0, as if it had been rounded another
+way. What the answers differ by is what rounding can do to them, however the subject computes: an error of that size says
+nothing about the maths. Several sizes and no 0, so that a few runs suffice: a sum of two moved numbers is seldom where it was.
 
 D. S. Parker, Monte Carlo arithmetic, UCLA CSD-970002, 1997; Verrou, Verificarlo and CADNA do the same to compiled programs.
 """
@@ -35,7 +35,7 @@ _MANY = re.compile(
 
 
 class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, torch rounds at random: every result is moved by one or two units in the last place.
+    """While it is entered, torch rounds at random: every result is moved by up to four units in the last place.
 
     Random numbers, copies and choices stay as they are, and so does torch's own random stream. In-place operations are
     moved in place; views of a tensor see that. Dense floating tensors of every precision and device are moved.
@@ -50,7 +50,7 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def moved(self, value: Any) -> Any:
-        """A floating tensor with every number moved by one or two units in the last place; anything else as it is."""
+        """A floating tensor with every number moved by up to four units in the last place; anything else as it is."""
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.layout is not torch.strided:
             return value
         if value.device.type == "meta" or not value.numel():
@@ -58,8 +58,8 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if value.device not in self._generators:
             self._generators[value.device] = torch.Generator(value.device).manual_seed(self._seed)
         generator = self._generators[value.device]
-        units = torch.randint(4, value.shape, generator=generator, device=value.device, dtype=torch.int8)
-        units = torch.where(units < 2, units - 2, units - 1)
+        units = torch.randint(-4, 4, value.shape, generator=generator, device=value.device, dtype=torch.int8)
+        units = torch.where(units < 0, units, units + 1)
         # Where it is infinite or NaN, so is the product.
         return value * (1 + torch.finfo(value.dtype).eps * units.to(value.dtype))
 

@@ -113,7 +113,9 @@ def zero_exactly_on_equal_arguments(f: FDivergence, p: Tensor, q: Tensor) -> Ite
     """
     yield exactly(f.divergence(p, p), torch.zeros_like(p[..., 0]), what="D(p, p)")
     if f.strict and not torch.equal(p, q) and f.near_equal:
-        yield exactly(bool((f.divergence(p, q) > 0).all()), True, kind=Kind.NUMERICAL, what="D(p, q) > 0")
+        value = f.divergence(p, q)
+        least = torch.nextafter(torch.zeros_like(value), torch.ones_like(value))
+        yield at_most(least, value, what="the smallest number above 0 <= D(p, q)")
 
 
 @claim(
