@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Entries, Kind, Residual
 from mathcheck.engine.rounding import rounded_at_random
 
@@ -97,7 +98,7 @@ class Accuracy:
         scatter = torch.zeros_like(excess)
         for inputs_too in (False, True):
             for run in range(_RUNS):
-                torch.manual_seed(torch_seed)
+                seed_global(torch_seed)
                 found = self._again(rounded_at_random(self._subject, run, inputs=inputs_too), inputs, place)
                 if found is not None and found.difference.shape == entries.difference.shape:
                     moved = (found.difference - entries.difference)[bad].abs()
@@ -112,7 +113,7 @@ class Accuracy:
 
     def _repeats(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries) -> bool:
         """Whether the subject answers the same again: one that draws as it likes scatters without any rounding."""
-        torch.manual_seed(torch_seed)
+        seed_global(torch_seed)
         again = self._again(self._subject, inputs, place)
         return again is not None and torch.equal(again.difference.nan_to_num(), entries.difference.nan_to_num())
 

@@ -23,8 +23,10 @@ from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
 from mathcheck.engine.mutants import answers_alike, same_but_for_functions
 from mathcheck.engine.passages import passage
+from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Residual
 from mathcheck.engine.search import Outcome, replay, search
+from mathcheck.engine.stack import with_room
 
 Check = Callable[..., Iterator[Residual]]
 Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
@@ -270,6 +272,7 @@ def _insist(evidence: Evidence) -> Evidence:
     return evidence
 
 
+@with_room
 def verify(
     claim: Claim,
     subject: Any = None,
@@ -378,7 +381,7 @@ def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any],
             # One input says of most that they mend nothing; a search is for the rest.
             if getattr(mended, "domain", None) == getattr(subject, "domain", None):
                 with torch.random.fork_rng():
-                    torch.manual_seed(refuted.torch_seed)
+                    seed_global(refuted.torch_seed)
                     found = claim.residuals(mended, *(refuted.inputs or ()))
                 if any(residual.ratio > 1 for residual in found):
                     continue

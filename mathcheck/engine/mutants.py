@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Residual
 from mathcheck.engine.search import to_device
 
@@ -71,7 +72,7 @@ def _answers(check: Check, subject: Any, inputs: tuple[Any, ...], seed: int) -> 
         if field.init and callable(value := getattr(subject, field.name)) and not dataclasses.is_dataclass(value)
     }
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        seed_global(seed)
         try:
             for _ in check(dataclasses.replace(subject, **functions), *inputs):
                 pass

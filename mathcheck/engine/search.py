@@ -19,6 +19,7 @@ from torch import Tensor
 from mathcheck.engine.accuracy import Accuracy, Loss
 from mathcheck.engine.evidence import Status, python_source
 from mathcheck.engine.guard import SubjectFault, SubjectHangs
+from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Kind, Residual, Undecided
 
 
@@ -98,7 +99,7 @@ def search(
                 raise known
             if budget < 0 and known is None:
                 return
-        torch.manual_seed(torch_seed)
+        seed_global(torch_seed)
         if not failures:
             outcome.examples += 1
             outcome.tried.append((inputs, torch_seed))
@@ -158,7 +159,7 @@ def replay(
     """
     with torch.random.fork_rng():
         for place, (inputs, torch_seed) in enumerate(tried):
-            torch.manual_seed(torch_seed)
+            seed_global(torch_seed)
             try:
                 _compare(check, subject, to_device(inputs, device), torch_seed, Outcome(), None)
             except _Exceeded:

@@ -304,7 +304,7 @@ def normal_expectation(g: Callable[[Scalar], Scalar], growth: tuple[float | flin
 
 
 def gradient(f: Callable[[list[Scalar]], Scalar], xs: Sequence[float | Fraction | flint.arb]) -> list[flint.arb]:
-    r"""The partial derivatives of `f` at `xs`, by dual numbers in one variable after the other.
+    r"""The partial derivatives of `f` at `xs`, by dual numbers.
 
     Args:
         f: takes the list of its arguments, `(n,)`, and uses `+ - * / **`, `abs` and the functions of this module.
@@ -319,12 +319,10 @@ def gradient(f: Callable[[list[Scalar]], Scalar], xs: Sequence[float | Fraction 
     points = [exact(x) for x in xs]
     if not points:
         raise ValueError("xs must hold at least one number, got none")
-    slopes = []
-    for k in range(len(points)):
-        value = as_dual(f([Dual(x, flint.arb(int(i == k))) for i, x in enumerate(points)]))
-        # Where f itself has no value, it has no derivative, even if the variable dropped out of it.
-        slopes.append(value.slope if value.value.is_finite() else flint.arb("nan"))
-    return slopes
+    value = as_dual(f([Dual(x, {k: flint.arb(1)}) for k, x in enumerate(points)]))
+    # Where f itself has no value, it has no derivative, even in a variable that dropped out of it.
+    missing = flint.arb(0) if value.value.is_finite() else flint.arb("nan")
+    return [value.slopes.get(k, missing) if value.value.is_finite() else missing for k in range(len(points))]
 
 
 def cholesky(matrix: Sequence[Sequence[Scalar]]) -> list[list[Scalar]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Self
 
@@ -193,35 +193,54 @@ def as_complex(value: Scalar) -> flint.acb:
 
 
 class Dual(_Arithmetic):
-    r"""A value and its derivative, $v + d\varepsilon$ with $\varepsilon^2 = 0$, in balls.
+    r"""A value and its derivatives in some variables, in balls.
 
-    Unlike a truncated power series of Arb, it forgets no term in a division and keeps a NaN that is multiplied by 0.
+    It is $v + \sum_k d_k\varepsilon_k$ with $\varepsilon_j\varepsilon_k = 0$; a variable that is not among `slopes` is one it
+    does not depend on. Unlike a truncated power series of Arb, it forgets no term in a division and keeps a NaN that is
+    multiplied by 0.
     """
 
-    def __init__(self, value: flint.arb, slope: flint.arb):
-        self.value, self.slope = value, slope
+    def __init__(self, value: flint.arb, slopes: Mapping[int, flint.arb]):
+        self.value, self.slopes = value, slopes
 
     def __getattr__(self, name: str) -> Callable[[], Dual]:
         if name not in _SLOPES:
             raise AttributeError(f"the derivative of {name!r} is unknown; known are {', '.join(sorted(_SLOPES))}")
-        return lambda: Dual(getattr(self.value, name)(), _SLOPES[name](self.value) * self.slope)
+        return lambda: self._chain(getattr(self.value, name)(), _SLOPES[name](self.value))
+
+    def _chain(self, value: flint.arb, slope: flint.arb) -> Dual:
+        """The value of a function here, whose own derivative is `slope`."""
+        return Dual(value, {k: slope * mine for k, mine in self.slopes.items()})
 
     def _lift(self, other: Scalar) -> Dual:
         return as_dual(other)
 
     def __add__(self, other: Scalar) -> Dual:
-        other = as_dual(other)
-        return Dual(self.value + other.value, self.slope + other.slope)
+        if not isinstance(other, Dual):
+            return Dual(self.value + exact(other), self.slopes)
+        return Dual(self.value + other.value, _sum(self.slopes, other.slopes))
 
     def __mul__(self, other: Scalar) -> Dual:
-        other = as_dual(other)
-        return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+        if not isinstance(other, Dual):
+            factor = exact(other)
+            return self._chain(self.value * factor, factor)
+        ours, theirs = (
+            {k: factor.value * slope for k, slope in dual.slopes.items()}
+            for dual, factor in ((self, other), (other, self))
+        )
+        return Dual(self.value * other.value, _sum(ours, theirs))
+
+    def __truediv__(self, other: Scalar) -> Dual:
+        if not isinstance(other, Dual):
+            divisor = exact(other)
+            return Dual(self.value / divisor, {k: slope / divisor for k, slope in self.slopes.items()})
+        return self * other._reciprocal()
 
     def __neg__(self) -> Dual:
-        return Dual(-self.value, -self.slope)
+        return Dual(-self.value, {k: -slope for k, slope in self.slopes.items()})
 
     def _reciprocal(self) -> Dual:
-        return Dual(1 / self.value, -self.slope / self.value**2)
+        return self._chain(1 / self.value, -1 / self.value**2)
 
     def __pow__(self, exponent: Scalar) -> Dual:
         if isinstance(exponent, Dual):
@@ -229,21 +248,27 @@ class Dual(_Arithmetic):
             return result
         power = exact(exponent)
         if power.is_zero():
-            return Dual(self.value**0, self.slope * 0)
-        return Dual(self.value**power, power * self.value ** (power - 1) * self.slope)
+            return self._chain(self.value**0, flint.arb(0))
+        return self._chain(self.value**power, power * self.value ** (power - 1))
 
     def __rpow__(self, base: Scalar) -> Dual:
         return as_dual(base) ** self
 
     def __abs__(self) -> Dual:
-        value = self.value
-        sign = flint.arb(1) if value > 0 else flint.arb(-1) if value < 0 else flint.arb("nan")
-        return Dual(abs(value), sign * self.slope)
+        sign = flint.arb(1) if self.value > 0 else flint.arb(-1) if self.value < 0 else flint.arb("nan")
+        return self._chain(abs(self.value), sign)
+
+
+def _sum(ours: Mapping[int, flint.arb], theirs: Mapping[int, flint.arb]) -> dict[int, flint.arb]:
+    total = dict(ours)
+    for k, slope in theirs.items():
+        total[k] = total[k] + slope if k in total else slope
+    return total
 
 
 def as_dual(value: Scalar) -> Dual:
     """`value` as a dual number; a number or ball is a constant, of derivative 0."""
-    return value if isinstance(value, Dual) else Dual(exact(value), flint.arb(0))
+    return value if isinstance(value, Dual) else Dual(exact(value), {})
 
 
 def exp(x: Scalar) -> Scalar:
