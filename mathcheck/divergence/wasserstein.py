@@ -20,7 +20,7 @@ from torch import Tensor
 from mathcheck.engine import arguments
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly, fraction_ball
-from mathcheck.engine.strategies import log_uniform, tensors
+from mathcheck.engine.strategies import log_uniform, of_each, tensors
 from mathcheck.oracles import arb
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -177,7 +177,7 @@ def _samples(f: Distance, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor,
         return st.lists(number, min_size=n, max_size=n).map(lambda v: torch.tensor(v, dtype=dtype))
 
     sizes = st.sampled_from([(3, 3), (1, 2), (2, 3), (4, 2), (4, 4)])
-    return sizes.flatmap(lambda s: st.tuples(sample(s[0]), sample(s[1])))
+    return of_each(sizes, lambda s: st.tuples(sample(s[0]), sample(s[1])))
 
 
 def transport_cost(x: list[Fraction], y: list[Fraction]) -> Fraction:
@@ -249,7 +249,7 @@ def _laws(f: Any, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor,
         places = st.lists(st.integers(-20, 20), min_size=n, max_size=n, unique=True).map(sorted)
         return st.tuples(places.map(lambda v: torch.tensor(v, dtype=dtype) / 4), law(n), law(n))
 
-    return st.integers(2, 5).flatmap(of)
+    return of_each(st.integers(2, 5), of)
 
 
 @claim(
@@ -351,7 +351,7 @@ def _images(f: Penalty, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
     """Gradients of two or three images `(B, channels, height, width)`."""
     shapes = st.sampled_from([(2, 2, 1, 2), (3, 2, 2, 1), (2, 3, 2, 2)])
     entries = st.sampled_from([0.0, 0.5, 1.0, -1.0, 2.0, 0.6, 0.8, -3.0])
-    return shapes.flatmap(lambda shape: tensors(shape, dtype, entries)).map(lambda gradient: (gradient,))
+    return of_each(shapes, lambda shape: tensors(shape, dtype, entries)).map(lambda gradient: (gradient,))
 
 
 def _given(change: Callable[[Tensor], Tensor]) -> Callable[[Penalty], Penalty]:

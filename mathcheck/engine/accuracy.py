@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Entries, Kind, Residual
-from mathcheck.engine.rounding import rounded_at_random
+from mathcheck.engine.rounding import NoisyGradients, rounded_at_random
 
 Check = Callable[..., Iterator[Residual]]
 
@@ -99,7 +99,8 @@ class Accuracy:
         for inputs_too in (False, True):
             for run in range(_RUNS):
                 seed_global(torch_seed)
-                found = self._again(rounded_at_random(self._subject, run, inputs=inputs_too), inputs, place)
+                with NoisyGradients(run):
+                    found = self._again(rounded_at_random(self._subject, run, inputs=inputs_too), inputs, place)
                 if found is not None and found.difference.shape == entries.difference.shape:
                     moved = (found.difference - entries.difference)[bad].abs()
                     scatter = torch.maximum(scatter, torch.where(moved.isfinite(), moved, 0.0))

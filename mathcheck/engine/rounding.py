@@ -9,6 +9,7 @@ D. S. Parker, Monte Carlo arithmetic, UCLA CSD-970002, 1997; Verrou, Verificarlo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
 
@@ -83,6 +85,27 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         value.copy_(self.moved(value))
                 return result
             return tree_map(self.moved, result)
+
+
+class NoisyGradients(TorchFunctionMode):
+    """While it is entered, backward passes round at random, and nothing else: those of a subject's graph run outside it.
+
+    Args:
+        seed: of the noise, which each pass starts anew.
+    """
+
+    _PASSES = (torch.autograd.grad, torch.autograd.backward)
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self._seed = seed
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs one function of torch, under `Noise` if it is a backward pass."""
+        with Noise(self._seed) if func in self._PASSES else contextlib.nullcontext():
+            return func(*args, **(kwargs or {}))
 
 
 def rounded_at_random(subject: Any, seed: int, *, inputs: bool = False) -> Any:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3))
 
@@ -44,26 +49,32 @@ class Interval:
 
     def elements(self, dtype: torch.dtype) -> st.SearchStrategy[float]:
         """Numbers of the interval: simple ones, extremes close to the ends and to zero, and arbitrary floats."""
-        eps = torch.finfo(dtype).eps
-        low, high = max(self.lower, -self.reach), min(self.upper, self.reach)
-        lattice = [0.0, 1.0, -1.0, 0.5, 2.0, -10.0, 10.0, 20.0, eps, -eps, 1e-3, math.pi, low, high]
-        if math.isfinite(self.lower):
-            lattice += [self.lower + step for step in (1.0, 0.5, 1e-3, 16 * eps)]
-        if math.isfinite(self.upper):
-            lattice += [self.upper - step for step in (0.5, 1e-3, 16 * eps)]
-        if low > 0 or high < 0 or self.lower == 0:
-            lattice += [scale * (1 if high > 0 else -1) for scale in (1e-6, 0.1, 3.0)]
-        rounded = (float(torch.tensor(x, dtype=dtype)) for x in lattice)
-        special = [x for x in rounded if self.lower < x < self.upper and low <= x <= high]
-        floats = st.floats(
-            min_value=_inside(low, dtype, up=True),
-            max_value=_inside(high, dtype, up=False),
-            width=width(dtype),
-            exclude_min=low == self.lower,
-            exclude_max=high == self.upper,
-            allow_subnormal=False,
-        )
-        return st.one_of(st.sampled_from(special), floats)
+        return _elements(self, dtype)
+
+
+# What is drawn in one search is drawn a hundred times: Hypothesis looks through a strategy once, if it is the same object.
+@functools.cache
+def _elements(interval: Interval, dtype: torch.dtype) -> st.SearchStrategy[float]:
+    eps = torch.finfo(dtype).eps
+    low, high = max(interval.lower, -interval.reach), min(interval.upper, interval.reach)
+    lattice = [0.0, 1.0, -1.0, 0.5, 2.0, -10.0, 10.0, 20.0, eps, -eps, 1e-3, math.pi, low, high]
+    if math.isfinite(interval.lower):
+        lattice += [interval.lower + step for step in (1.0, 0.5, 1e-3, 16 * eps)]
+    if math.isfinite(interval.upper):
+        lattice += [interval.upper - step for step in (0.5, 1e-3, 16 * eps)]
+    if low > 0 or high < 0 or interval.lower == 0:
+        lattice += [scale * (1 if high > 0 else -1) for scale in (1e-6, 0.1, 3.0)]
+    rounded = (float(torch.tensor(x, dtype=dtype)) for x in lattice)
+    special = [x for x in rounded if interval.lower < x < interval.upper and low <= x <= high]
+    floats = st.floats(
+        min_value=_inside(low, dtype, up=True),
+        max_value=_inside(high, dtype, up=False),
+        width=width(dtype),
+        exclude_min=low == interval.lower,
+        exclude_max=high == interval.upper,
+        allow_subnormal=False,
+    )
+    return st.one_of(st.sampled_from(special), floats)
 
 
 def _inside(value: float, dtype: torch.dtype, *, up: bool) -> float:
@@ -94,11 +105,17 @@ positive = Interval(0.0)
 unit_interval = Interval(0.0, 1.0)
 
 
+def of_each(few: st.SearchStrategy[K], of: Callable[[K], st.SearchStrategy[T]]) -> st.SearchStrategy[T]:
+    """Draws from `of(x)` for a drawn `x` of few hashable ones; unlike with `flatmap`, each strategy is made once."""
+    return few.flatmap(functools.cache(of))
+
+
 def generators() -> st.SearchStrategy[torch.Generator]:
     """Local torch generators; the seed is drawn, so that every example sees other noise."""
     return st.integers(0, 2**31 - 1).map(lambda seed: torch.Generator().manual_seed(seed))
 
 
+@functools.lru_cache(4096)
 def tensors(
     shape: tuple[int, ...], dtype: torch.dtype, elements: Interval | st.SearchStrategy[float] = real
 ) -> st.SearchStrategy[Tensor]:

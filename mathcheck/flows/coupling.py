@@ -195,7 +195,7 @@ def _couplings(build: Build, dtype: torch.dtype) -> st.SearchStrategy[Inputs]:
         points = strategies.tensors((n,), dtype, Interval(reach=10.0))
         return st.tuples(strategies.index_sets(n), st.just(n), st.integers(0, 2**31 - 1), points)
 
-    return st.integers(2, 5).flatmap(of)
+    return strategies.of_each(st.integers(2, 5), of)
 
 
 def _built(build: Build, kept: tuple[int, ...], n: int, seed: int) -> Bijection:
@@ -315,7 +315,7 @@ def _polynomial_couplings(build: Build, dtype: torch.dtype) -> st.SearchStrategy
         points = strategies.tensors((n,), dtype, st.integers(-8, 8).map(lambda k: k / 4))
         return st.tuples(strategies.index_sets(n), st.just(n), st.integers(0, 2**31 - 1), points)
 
-    return st.integers(2, 4).flatmap(of)
+    return strategies.of_each(st.integers(2, 4), of)
 
 
 @claim(

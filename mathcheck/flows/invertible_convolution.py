@@ -253,7 +253,7 @@ def _matrices(determinant: Determinant, dtype: torch.dtype) -> st.SearchStrategy
         scales = st.lists(_INTEGERS.filter(bool).map(Fraction), min_size=c, max_size=c)
         return st.tuples(strategies.permutations(c), square, scales)
 
-    return st.integers(1, 4).flatmap(of)
+    return strategies.of_each(st.integers(1, 4), of)
 
 
 @claim(
@@ -292,7 +292,7 @@ def _convolutions(build: Build, dtype: torch.dtype) -> st.SearchStrategy[Inputs]
         orders = st.one_of(st.just((*range(1, c), 0)), strategies.permutations(c))
         return st.tuples(orders, triangle, triangle, strategies.tensors((c,), dtype, signed), sizes)
 
-    return st.sampled_from([1, 2, 3, 3, 4]).flatmap(of)
+    return strategies.of_each(st.sampled_from([1, 2, 3, 3, 4]), of)
 
 
 def _slip(change: Callable[[Bijection, Tensor, Sequence[int]], Bijection]) -> Callable[[Build], Build]:

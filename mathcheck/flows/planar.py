@@ -176,8 +176,8 @@ _NUMBERS = st.fractions(-5, 5, max_denominator=7)
 
 
 @claim(
-    given=lambda lemma, dtype: st.integers(1, 5).flatmap(
-        lambda n: st.tuples(*[st.lists(_NUMBERS, min_size=n, max_size=n)] * 2)
+    given=lambda lemma, dtype: strategies.of_each(
+        st.integers(1, 5), lambda n: st.tuples(*[st.lists(_NUMBERS, min_size=n, max_size=n)] * 2)
     ),
     reference=rank_one_determinant,
     mutants={
@@ -267,7 +267,7 @@ def _weights(subject: object, dtype: torch.dtype) -> st.SearchStrategy[Weights]:
         along = products.map(lambda product: product * w / (w @ w))
         return st.tuples(st.just(w), st.one_of(strategies.tensors(tuple(w.shape), dtype, Interval(reach=10.0)), along))
 
-    vectors = st.integers(1, 3).flatmap(lambda n: strategies.tensors((n,), dtype, Interval(reach=10.0)))
+    vectors = strategies.of_each(st.integers(1, 3), lambda n: strategies.tensors((n,), dtype, Interval(reach=10.0)))
     return vectors.filter(lambda w: bool(w.abs().amax() >= 1e-3)).flatmap(of)
 
 

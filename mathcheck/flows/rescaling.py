@@ -131,7 +131,8 @@ def directed_log_det(log_scales: Tensor, reverse: bool) -> Tensor:
 
 @claim(
     given=lambda f, dtype: st.tuples(
-        st.integers(1, 4).flatmap(lambda n: strategies.tensors((n,), dtype, Interval(reach=30.0))), st.booleans()
+        strategies.of_each(st.integers(1, 4), lambda n: strategies.tensors((n,), dtype, Interval(reach=30.0))),
+        st.booleans(),
     ),
     reference=directed_log_det,
     mutants={

@@ -143,7 +143,9 @@ def normal_evidence(model: Row) -> Any:
 
 def _logits(subject: object, dtype: torch.dtype, reach: float = 20.0) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
     numbers = Interval(reach=reach)
-    return st.integers(2, 5).flatmap(lambda n: st.tuples(*[strategies.tensors((n,), torch.float64, numbers)] * 2))
+    return strategies.of_each(
+        st.integers(2, 5), lambda n: st.tuples(*[strategies.tensors((n,), torch.float64, numbers)] * 2)
+    )
 
 
 def _normals(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
@@ -251,7 +253,7 @@ def _float_pairs(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple
         kept = logits.filter(lambda t: bool((t > -math.inf).any(-1).all()))
         return st.tuples(joint, kept.map(lambda t: t.log_softmax(-1)))
 
-    return st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(1, 5)).flatmap(of)
+    return strategies.of_each(st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(1, 5)), of)
 
 
 @claim(

@@ -171,7 +171,7 @@ def _points(value: FlowElbo, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tens
         theta = strategies.tensors((*batch, 5), dtype, Interval(reach=3.0))
         return st.tuples(theta, strategies.tensors((*batch, 2), dtype, Interval(reach=6.0)))
 
-    return st.sampled_from(BATCH_SHAPES).flatmap(of)
+    return strategies.of_each(st.sampled_from(BATCH_SHAPES), of)
 
 
 def _slip(change: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[FlowElbo], FlowElbo]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from mathcheck.engine import arguments
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Residual, at_most, exactly
-from mathcheck.engine.strategies import BATCH_SHAPES, Interval
+from mathcheck.engine.strategies import BATCH_SHAPES, Interval, of_each
 from mathcheck.inference.evidence_bound import EvidenceBound, latent_models
 from mathcheck.inference.gradient_estimator import GradientEstimator
 from mathcheck.inference.noise import Normal
@@ -161,7 +161,7 @@ def _finite(expected: Expected, dtype: torch.dtype) -> st.SearchStrategy[tuple[l
     def of(n: int) -> st.SearchStrategy[tuple[list[float], list[int]]]:
         return st.tuples(st.lists(weights, min_size=n, max_size=n), st.lists(st.integers(1, 9), min_size=n, max_size=n))
 
-    return st.integers(2, 3).flatmap(of)
+    return of_each(st.integers(2, 3), of)
 
 
 def _mutant(change: Callable[[Expected, Sequence[Any], Sequence[Any], int], Any]) -> Callable[[Expected], Expected]:

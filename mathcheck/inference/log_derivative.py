@@ -230,7 +230,9 @@ def normal_score(mu: Any, tau: Any, z: Any) -> tuple[Any, Any]:
 
 def _finite_points(score: FiniteScore, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
     numbers = Interval(reach=20.0)
-    return st.integers(2, 5).flatmap(lambda n: st.tuples(*[strategies.tensors((n,), torch.float64, numbers)] * 2))
+    return strategies.of_each(
+        st.integers(2, 5), lambda n: st.tuples(*[strategies.tensors((n,), torch.float64, numbers)] * 2)
+    )
 
 
 def _normal_points(score: NormalScore, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:

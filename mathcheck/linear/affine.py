@@ -101,7 +101,7 @@ def _layers(subject: Function, dtype: torch.dtype) -> st.SearchStrategy[tuple[Te
         return x, w, b, g
 
     small = st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(1, 3), st.integers(1, 3))
-    drawn = small.flatmap(lambda shapes: of(shapes, st.integers(-9, 9).map(float)))
+    drawn = strategies.of_each(small, lambda shapes: of(shapes, st.integers(-9, 9).map(float)))
     return st.one_of(drawn, drawn, strategies.generators().map(large))
 
 

@@ -109,7 +109,7 @@ def _inputs(*, large: bool, integers: bool) -> Callable[[Build, torch.dtype], st
             shape = (k * h, k * w) if large else (h, w)
             return st.tuples(st.just(k), st.just(h), st.just(w), strategies.tensors(shape, dtype, entries))
 
-        return st.tuples(st.sampled_from([2, 3, 1]), st.integers(1, 3), st.integers(1, 3)).flatmap(of)
+        return strategies.of_each(st.tuples(st.sampled_from([2, 3, 1]), st.integers(1, 3), st.integers(1, 3)), of)
 
     return given
 

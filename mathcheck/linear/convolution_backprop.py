@@ -183,8 +183,9 @@ class Correlation(NamedTuple):
 def _triples(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, Tensor]]:
     """A filter of 1 to 4, a signal of up to 4 more, and as many weights as the correlation has entries; integers."""
     whole = st.integers(-9, 9).map(float)
-    return st.tuples(st.integers(1, 4), st.integers(1, 5)).flatmap(
-        lambda fm: st.tuples(*(strategies.tensors((k,), dtype, whole) for k in (fm[0], fm[0] + fm[1] - 1, fm[1])))
+    return strategies.of_each(
+        st.tuples(st.integers(1, 4), st.integers(1, 5)),
+        lambda fm: st.tuples(*(strategies.tensors((k,), dtype, whole) for k in (fm[0], fm[0] + fm[1] - 1, fm[1]))),
     )
 
 

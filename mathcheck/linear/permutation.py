@@ -147,7 +147,7 @@ Relabel = Callable[[Map, Sequence[int]], Map]
 
 
 def _orders(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[tuple[int, ...]]]:
-    return st.tuples(st.integers(1, 7).flatmap(strategies.permutations))
+    return st.tuples(strategies.of_each(st.integers(1, 7), strategies.permutations))
 
 
 def _adjoint(t: LinearMap) -> Map:
@@ -237,12 +237,13 @@ def _polynomial(n: int, seed: int) -> Map:
 
 def _relabellings(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[tuple[int, ...], int, Tensor]]:
     """An order of 2 to 5 coordinates, the seed of a polynomial and a point of integers."""
-    return st.integers(2, 5).flatmap(
+    return strategies.of_each(
+        st.integers(2, 5),
         lambda n: st.tuples(
             strategies.permutations(n),
             st.integers(0, 2**31 - 1),
             strategies.tensors((n,), dtype, st.integers(-4, 4).map(float)),
-        )
+        ),
     )
 
 

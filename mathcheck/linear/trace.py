@@ -152,7 +152,9 @@ def trace_is_cyclic(trace: Trace, factors: list[Tensor]) -> Iterator[Residual]:
 
 def _clouds(form: Form, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
     """A matrix of integers and four points of integers, whose mean and covariance are exact."""
-    return st.integers(1, 3).flatmap(lambda n: st.tuples(_integers((n, n), dtype), _integers((4, n), dtype)))
+    return strategies.of_each(
+        st.integers(1, 3), lambda n: st.tuples(_integers((n, n), dtype), _integers((4, n), dtype))
+    )
 
 
 @claim(

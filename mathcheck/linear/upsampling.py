@@ -119,7 +119,9 @@ Layer = Callable[[int, int], Callable[[Tensor], Tensor]]
 def _images(subject: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, int]]:
     """Images with 1 to 3 channels, up to 3 by 3 pixels, and a factor of 1 to 3."""
     shapes = st.tuples(st.sampled_from([(), (2,)]), *(st.integers(1, 3) for _ in range(3)))
-    return shapes.flatmap(lambda s: st.tuples(strategies.tensors((*s[0], *s[1:]), dtype), st.integers(1, 3)))
+    return strategies.of_each(
+        shapes, lambda s: st.tuples(strategies.tensors((*s[0], *s[1:]), dtype), st.integers(1, 3))
+    )
 
 
 def _definition(x: Tensor, r: int) -> Tensor:

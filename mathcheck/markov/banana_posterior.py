@@ -102,7 +102,7 @@ def banana_conditional(second: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tenso
 def _posteriors(
     subject: object, dtype: torch.dtype, elements: Interval | st.SearchStrategy[float]
 ) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
-    numbers = st.integers(1, 5).flatmap(lambda n: strategies.tensors((n,), dtype, elements))
+    numbers = strategies.of_each(st.integers(1, 5), lambda n: strategies.tensors((n,), dtype, elements))
     return st.tuples(strategies.tensors((2,), dtype, elements), numbers)
 
 

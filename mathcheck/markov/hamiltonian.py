@@ -19,7 +19,7 @@ from torch import Tensor
 from mathcheck.engine import arguments
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Residual, close, exactly
-from mathcheck.engine.strategies import BATCH_SHAPES
+from mathcheck.engine.strategies import BATCH_SHAPES, of_each
 from mathcheck.markov.integrator import Integrator
 from mathcheck.markov.markov_kernel import MarkovKernel
 from mathcheck.markov.metropolis import metropolis_log_acceptance
@@ -295,7 +295,7 @@ def _phase_spaces() -> st.SearchStrategy[tuple[tuple[int, ...], tuple[int, ...],
         even = numbers(1, 6, m // 2 + 1).map(lambda half: tuple(half[min(p, m - p)] for p in range(m)))
         return st.tuples(numbers(1, 6, m), even, numbers(0, m - 1, m), st.integers(1, 3))
 
-    return st.integers(2, 5).flatmap(of)
+    return of_each(st.integers(2, 5), of)
 
 
 @claim(

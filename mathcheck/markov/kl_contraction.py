@@ -20,6 +20,7 @@ from torch import Tensor
 from mathcheck.engine import arguments
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Ball, Kind, Residual, at_most, close, exactly
+from mathcheck.engine.strategies import of_each
 from mathcheck.markov.exact_chain import Flow, Law, Rows, chain_of, kl, reverse, step
 from mathcheck.oracles import arb
 
@@ -153,7 +154,7 @@ def _flows(*, dyadic: bool = False) -> st.SearchStrategy[Flow]:
         cycles = st.lists(st.tuples(cycle, st.integers(1, 5)), min_size=1, max_size=5)
         return cycles.map(lambda weighted: _circulation(n, weighted, dyadic))
 
-    return st.sampled_from([2, 3, 4, 4]).flatmap(of)
+    return of_each(st.sampled_from([2, 3, 4, 4]), of)
 
 
 def _circulation(n: int, cycles: Sequence[tuple[tuple[int, ...], int]], dyadic: bool) -> Flow:
@@ -279,7 +280,7 @@ def _transitions(dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
             lambda e: (lambda t: t / t.sum(-1, keepdim=True))(torch.tensor(e, dtype=dtype).reshape(n, n))
         )
 
-    return st.integers(2, 4).flatmap(of)
+    return of_each(st.integers(2, 4), of)
 
 
 def _solved(transition: Tensor) -> list[Fraction]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from mathcheck.engine import arguments
 from mathcheck.engine.claim import claim
 from mathcheck.engine.residual import Residual, exactly
+from mathcheck.engine.strategies import of_each
 from mathcheck.oracles import enumeration
 
 Map = Callable[[Tensor], Tensor]
@@ -97,7 +98,7 @@ def _chains() -> st.SearchStrategy[tuple[tuple[int, ...], tuple[tuple[Fraction, 
         rows = st.lists(row.map(lambda r: tuple(Fraction(x, sum(r)) for x in r)), min_size=n, max_size=n).map(tuple)
         return st.tuples(weights, rows)
 
-    return st.integers(2, 4).flatmap(of)
+    return of_each(st.integers(2, 4), of)
 
 
 @claim(

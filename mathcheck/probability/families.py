@@ -96,7 +96,7 @@ class Normals:
             return st.one_of(st.tuples(member, member), near)
 
         shapes = st.tuples(st.integers(1, largest), st.sampled_from(list(batches)))
-        return shapes.flatmap(of_shape)
+        return strategies.of_each(shapes, of_shape)
 
     def extremes(
         self, dtype: torch.dtype, batch: tuple[int, ...] = ()
@@ -116,7 +116,7 @@ class Normals:
             lists = [st.lists(values, min_size=n, max_size=n) for values in (means, logs)]
             return st.tuples(st.builds(member, *lists), st.builds(member, *lists))
 
-        return st.integers(1, 2).flatmap(of_dimension)
+        return strategies.of_each(st.integers(1, 2), of_dimension)
 
     def _apart(self, q: Parameters, steps: Tensor, factor: float) -> tuple[Parameters, Parameters]:
         """A pair whose second member has `factor` times the standard deviations and a mean `steps` of them away."""

@@ -54,7 +54,7 @@ LogMeanExp = Callable[[Tensor], Tensor]
 
 def _rows(numbers: st.SearchStrategy[float], dtype: torch.dtype, least: int = 1) -> st.SearchStrategy[Tensor]:
     shapes = st.tuples(st.sampled_from(BATCH_SHAPES), st.integers(least, 6)).map(lambda s: (*s[0], s[1]))
-    return shapes.flatmap(lambda shape: strategies.tensors(shape, dtype, numbers))
+    return strategies.of_each(shapes, lambda shape: strategies.tensors(shape, dtype, numbers))
 
 
 def _given(f: LogMeanExp, dtype: torch.dtype, least: int = 1) -> st.SearchStrategy[tuple[Tensor]]:

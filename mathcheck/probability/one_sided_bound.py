@@ -144,9 +144,10 @@ def share_above(values: list[int], weights: list[int], k: Fraction) -> Fraction 
 
 def _scores(threshold: object, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, float]]:
     numbers = st.one_of(st.integers(-8, 8).map(float), strategies.log_uniform(1e-3, 1e3))
-    shapes = st.sampled_from(BATCH_SHAPES).flatmap(lambda b: st.integers(1, 6).map(lambda n: (*b, n)))
+    shapes = strategies.of_each(st.sampled_from(BATCH_SHAPES), lambda b: st.integers(1, 6).map(lambda n: (*b, n)))
     return st.tuples(
-        shapes.flatmap(lambda s: strategies.tensors(s, dtype, numbers)), st.sampled_from([0.0, 0.5, 1.0, 3.0])
+        strategies.of_each(shapes, lambda s: strategies.tensors(s, dtype, numbers)),
+        st.sampled_from([0.0, 0.5, 1.0, 3.0]),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mathcheck.engine.rounding import Noise, rounded_at_random
+from mathcheck.engine.rounding import Noise, NoisyGradients, rounded_at_random
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
@@ -131,3 +131,22 @@ def test_a_record_is_rounded_function_by_function() -> None:
     assert torch.equal(noisy.one(x), noisy.one(x))
     assert rounded_at_random(3, 0) == 3
     assert not torch.equal(rounded_at_random(lambda t: t.clone(), 0, inputs=True)(x), x)
+
+
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_a_cancellation_inside_a_backward_pass_scatters(vectorize: bool) -> None:
+    """The derivative of expm1(x) - x, which autograd takes as (expm1(x) + 1) - 1."""
+    x = torch.tensor([1e-17, 1e-3], dtype=torch.float64)
+
+    def derivative() -> Tensor:
+        rows = torch.autograd.functional.jacobian(lambda x: torch.expm1(x) - x, x, vectorize=vectorize)
+        return rows.diagonal()
+
+    value, found = torch.expm1(x), []
+    for seed in range(8):
+        with NoisyGradients(seed):
+            found.append(derivative())
+            assert torch.equal(torch.expm1(x), value)  # what is no backward pass is not moved
+    scatter = (torch.stack(found) - derivative()).abs().amax(0)
+    eps = torch.finfo(torch.float64).eps
+    assert bool(((eps / 2 <= scatter) & (scatter <= 16 * eps)).all())

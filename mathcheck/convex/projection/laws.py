@@ -38,8 +38,9 @@ def points(p: Projection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     arguments.instances(Projection, p=p)
     arguments.dtypes(dtype=dtype)
     numbers = st.one_of(Interval(reach=p.reach).elements(dtype), Interval(reach=min(2.0, p.reach)).elements(dtype))
-    return st.sampled_from(list(p.batch_shapes)).flatmap(
-        lambda batch: strategies.tensors((*batch, p.onto.dimension), dtype, numbers)
+    return strategies.of_each(
+        st.sampled_from(list(p.batch_shapes)),
+        lambda batch: strategies.tensors((*batch, p.onto.dimension), dtype, numbers),
     )
 
 

@@ -30,7 +30,7 @@ def _rows(
 ) -> st.SearchStrategy[Tensor]:
     numbers = entries if entries is not None else Interval(reach=v.reach).elements(dtype)
     shapes = st.tuples(st.sampled_from(list(v.batch_shapes)), st.integers(1, 6))
-    return shapes.flatmap(lambda s: strategies.tensors((*s[0], s[1]), dtype, numbers))
+    return strategies.of_each(shapes, lambda s: strategies.tensors((*s[0], s[1]), dtype, numbers))
 
 
 def _given(v: SmoothMax, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, float]]:

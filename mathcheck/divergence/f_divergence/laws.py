@@ -18,6 +18,7 @@ from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Kind, Residual, at_most, close, exactly
+from mathcheck.engine.strategies import of_each
 
 
 def _places(dtype: torch.dtype) -> int:
@@ -64,7 +65,7 @@ def pairs(f: FDivergence, dtype: torch.dtype, sizes: Sequence[int] = (2, 3, 4)) 
             else apart
         )
 
-    return st.sampled_from(list(sizes)).flatmap(of)
+    return of_each(st.sampled_from(list(sizes)), of)
 
 
 def _rounded_pairs(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
@@ -75,7 +76,7 @@ def _rounded_pairs(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[tupl
         lists = st.lists(size, min_size=n, max_size=n).filter(lambda w: sum(w) > 0.1)
         return lists.map(lambda w: (lambda t: t / t.sum())(torch.tensor(w, dtype=dtype)))
 
-    rounded = st.integers(2, 5).flatmap(lambda n: st.tuples(law(n), law(n)))
+    rounded = of_each(st.integers(2, 5), lambda n: st.tuples(law(n), law(n)))
     return st.one_of(pairs(f, dtype), rounded) if f.near_equal else pairs(f, dtype)
 
 
@@ -176,7 +177,7 @@ def _two_pairs(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[Any]:
         left = tuple(torch.cat([t, torch.zeros_like(second[0])]) for t in first)
         return left, tuple(torch.cat([torch.zeros_like(first[0]), t]) for t in second)
 
-    same = st.sampled_from([2, 3]).flatmap(lambda n: st.tuples(pairs(f, dtype, (n,)), pairs(f, dtype, (n,))))
+    same = of_each(st.sampled_from([2, 3]), lambda n: st.tuples(pairs(f, dtype, (n,)), pairs(f, dtype, (n,))))
     separate = st.builds(apart, pairs(f, dtype, (2,)), pairs(f, dtype, (2,)))
     return st.tuples(st.one_of(same, separate), st.sampled_from([0.5, 0.25, 0.75])).map(lambda t: (*t[0], t[1]))
 

@@ -46,12 +46,13 @@ def _cases(form: VariationalForm, dtype: torch.dtype) -> st.SearchStrategy[Any]:
         critic = strategies.tensors((n,), dtype, Interval(reach=8.0))
         return st.tuples(critic, family.pairs(form.divergence, dtype, (n,)))
 
-    return st.sampled_from([2, 3]).flatmap(of).map(lambda t: (t[0], *t[1]))
+    return strategies.of_each(st.sampled_from([2, 3]), of).map(lambda t: (t[0], *t[1]))
 
 
 def _positive(form: VariationalForm, dtype: torch.dtype) -> st.SearchStrategy[Any]:
-    weights = st.sampled_from([2, 3]).flatmap(
-        lambda n: st.tuples(*[strategies.tensors((n,), dtype, st.sampled_from([1.0, 2.0, 5.0, 0.01, 30.0]))] * 2)
+    weights = strategies.of_each(
+        st.sampled_from([2, 3]),
+        lambda n: st.tuples(*[strategies.tensors((n,), dtype, st.sampled_from([1.0, 2.0, 5.0, 0.01, 30.0]))] * 2),
     )
     return weights.map(lambda pair: tuple(t / t.sum() for t in pair))
 

@@ -31,13 +31,13 @@ def _draw(b: Bijection, dtype: torch.dtype, several: bool = False) -> st.SearchS
             return b.points(batch, dtype)
         return strategies.tensors((*batch, *b.event_shape), dtype, b.domain)
 
-    return st.sampled_from(shapes).flatmap(of_batch)
+    return strategies.of_each(st.sampled_from(shapes), of_batch)
 
 
 def _targets(b: Bijection, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     codomain = b.codomain or Interval()
     shapes = st.sampled_from([(*batch, *b.event_shape) for batch in b.batch_shapes])
-    return shapes.flatmap(lambda shape: strategies.tensors(shape, dtype, codomain))
+    return strategies.of_each(shapes, lambda shape: strategies.tensors(shape, dtype, codomain))
 
 
 def _flat(b: Bijection, y: Tensor) -> Tensor:

@@ -96,12 +96,13 @@ def _mixtures(build: Build, dtype: torch.dtype) -> st.SearchStrategy[Inputs]:
 
     def of(k: int) -> st.SearchStrategy[Inputs]:
         ranges = Interval(reach=3.0), Interval(reach=5.0), Interval(reach=2.5)
-        point = st.sampled_from([1.0, 8.0]).flatmap(
-            lambda size: strategies.tensors((), dtype, Interval(reach=5.0)).map(lambda x: x * size)
+        point = strategies.of_each(
+            st.sampled_from([1.0, 8.0]),
+            lambda size: strategies.tensors((), dtype, Interval(reach=5.0)).map(lambda x: x * size),
         )
         return st.tuples(*(strategies.tensors((k,), dtype, r) for r in ranges), point)
 
-    return st.integers(1, 3).flatmap(of)
+    return strategies.of_each(st.integers(1, 3), of)
 
 
 def _exact_mixture(logits: Tensor, means: Tensor, log_scales: Tensor, x: Tensor) -> list[tuple[Any, Any, Any]]:

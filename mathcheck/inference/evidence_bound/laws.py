@@ -27,7 +27,7 @@ def _log_weights(
 ) -> st.SearchStrategy[Tensor]:
     numbers = entries if entries is not None else Interval(reach=b.reach).elements(dtype)
     shapes = st.tuples(st.sampled_from(list(b.batch_shapes)), st.integers(1, 6))
-    return shapes.flatmap(lambda s: strategies.tensors((*s[0], s[1]), dtype, numbers))
+    return strategies.of_each(shapes, lambda s: strategies.tensors((*s[0], s[1]), dtype, numbers))
 
 
 def _given(b: EvidenceBound, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
@@ -79,7 +79,7 @@ def _finite_models(b: EvidenceBound, dtype: torch.dtype) -> st.SearchStrategy[tu
         masses = st.lists(st.integers(1, 9), min_size=n, max_size=n)
         return st.tuples(joint, masses.map(lambda m: torch.tensor(m, dtype=torch.float64)))
 
-    return st.integers(2, 4).flatmap(of)
+    return strategies.of_each(st.integers(2, 4), of)
 
 
 @claim(

@@ -13,6 +13,7 @@ from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import of_each
 from mathcheck.inference.gradient_estimator import slips
 from mathcheck.inference.gradient_estimator.record import GradientEstimator
 from mathcheck.oracles import arb, derivative
@@ -26,7 +27,7 @@ def _thetas(g: GradientEstimator, dtype: torch.dtype) -> st.SearchStrategy[Point
 
 
 def _with_noise(g: GradientEstimator, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
-    draws = st.sampled_from(list(g.batch_shapes)).flatmap(lambda batch: g.noise.draws(batch, dtype))
+    draws = of_each(st.sampled_from(list(g.batch_shapes)), lambda batch: g.noise.draws(batch, dtype))
     return st.tuples(_thetas(g, dtype).map(lambda point: point[0]), draws)
 
 

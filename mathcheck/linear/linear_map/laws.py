@@ -33,10 +33,11 @@ def _points(
 ) -> st.SearchStrategy[tuple[Tensor, Tensor]]:
     """Tensors x of the domain and y of the codomain with one batch shape."""
     numbers = strategies.real if entries is None else entries
-    return st.sampled_from(list(t.batch_shapes)).flatmap(
+    return strategies.of_each(
+        st.sampled_from(list(t.batch_shapes)),
         lambda batch: st.tuples(
             *(strategies.tensors((*batch, *event), dtype, numbers) for event in (t.input_shape, t.output_shape))
-        )
+        ),
     )
 
 
@@ -44,8 +45,9 @@ def _combinations(t: LinearMap, dtype: torch.dtype) -> st.SearchStrategy[tuple[T
     simple = st.sampled_from([1.0, -1.0, 0.0, 2.0, 0.5, -3.0])
     number = st.one_of(simple, st.floats(-8, 8, width=strategies.width(dtype), allow_subnormal=False))
     shapes = st.sampled_from([(*batch, *t.input_shape) for batch in t.batch_shapes])
-    return shapes.flatmap(
-        lambda shape: st.tuples(strategies.tensors(shape, dtype), strategies.tensors(shape, dtype), number, number)
+    return strategies.of_each(
+        shapes,
+        lambda shape: st.tuples(strategies.tensors(shape, dtype), strategies.tensors(shape, dtype), number, number),
     )
 
 

@@ -31,11 +31,11 @@ def _given(
     def of(name: str) -> st.SearchStrategy[tuple[str, Tensor, Tensor, float, int]]:
         shapes = st.sampled_from([(*batch, i.potential(name).n) for batch in batches])
         moderate = Interval(reach=3.0)
-        phase = shapes.flatmap(lambda s: st.tuples(*[strategies.tensors(s, dtype, moderate)] * 2))
+        phase = strategies.of_each(shapes, lambda s: st.tuples(*[strategies.tensors(s, dtype, moderate)] * 2))
         sizes = st.integers(1, smallest).map(lambda k: 2.0**-k)
         return st.tuples(st.just(name), phase, sizes, st.integers(1, steps)).map(lambda t: (t[0], *t[1], t[2], t[3]))
 
-    return st.sampled_from([u.name for u in i.potentials if only in (None, u.name)]).flatmap(of)
+    return strategies.of_each(st.sampled_from([u.name for u in i.potentials if only in (None, u.name)]), of)
 
 
 def _size(t: Tensor) -> Tensor:

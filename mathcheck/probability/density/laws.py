@@ -24,7 +24,7 @@ from mathcheck.probability.density.slips import Slip
 
 def _draw(d: Density, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     shapes = st.sampled_from([(*batch, *d.event_shape) for batch in d.batch_shapes])
-    return shapes.flatmap(lambda shape: strategies.tensors(shape, dtype, d.support))
+    return strategies.of_each(shapes, lambda shape: strategies.tensors(shape, dtype, d.support))
 
 
 def _event(d: Density, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
+from mathcheck.engine.strategies import of_each
+
 Problem = tuple[list[Fraction], list[Fraction], list[Fraction], int]
 
 
@@ -24,4 +26,4 @@ def problems(subject: Any, dtype: torch.dtype) -> st.SearchStrategy[Problem]:
         f = st.lists(st.sampled_from([1, -3, 0, 2]).map(Fraction), min_size=n, max_size=n)
         return st.tuples(p, q, f, st.sampled_from([2, 1, 3]))
 
-    return st.integers(2, 3).flatmap(of)
+    return of_each(st.integers(2, 3), of)

@@ -51,15 +51,16 @@ def _values(dtype: torch.dtype, shape: tuple[int, ...]) -> st.SearchStrategy[Ten
 
 def _given(s: Importance, dtype: torch.dtype, *, zeros: bool = False, least: int = 1) -> st.SearchStrategy[Weighted]:
     """Log-weights and values of one shape."""
-    return _shapes(s, least).flatmap(
+    return strategies.of_each(
+        _shapes(s, least),
         lambda shape: st.tuples(
             _weights(s, dtype, shape, normalized=s.self_normalized, zeros=zeros), _values(dtype, shape)
-        )
+        ),
     )
 
 
 def _only_weights(s: Importance, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
-    return st.tuples(_shapes(s).flatmap(lambda shape: _weights(s, dtype, shape, normalized=True)))
+    return st.tuples(strategies.of_each(_shapes(s), lambda shape: _weights(s, dtype, shape, normalized=True)))
 
 
 def _sum(terms: Any) -> Any:

@@ -127,7 +127,7 @@ class CategoricalOutcomes(_Discrete):
             outcomes = strategies.tensors((*batch, n), torch.float64, classes).map(lambda t: t.long())
             return st.tuples(outcomes, st.tuples(self._table((*batch, n, k), dtype)))
 
-        return st.integers(2, 4).flatmap(of)
+        return strategies.of_each(st.integers(2, 4), of)
 
     def log_prob(self, outcome: float, row: list[Any]) -> Any:
         t = int(outcome)
@@ -155,7 +155,7 @@ class CategoricalOutcomes(_Discrete):
         return gradient if self.domain.logits else gradient - gradient.mean(-1, keepdim=True)
 
     def summable(self, n: int, dtype: torch.dtype) -> st.SearchStrategy[Parameters]:
-        return st.integers(2, 4).flatmap(lambda k: st.tuples(self._table((1, n, k), dtype)))
+        return strategies.of_each(st.integers(2, 4), lambda k: st.tuples(self._table((1, n, k), dtype)))
 
     def everything(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self._all(torch.arange(table.shape[-1], device=table.device), table)

@@ -15,6 +15,7 @@ from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.strategies import of_each
 from mathcheck.oracles import arb
 from mathcheck.probability.families import Parameters
 from mathcheck.probability.log_likelihood import slips
@@ -26,7 +27,7 @@ from mathcheck.probability.log_likelihood.record import LogLikelihood, LogProb
 def _given(s: LogLikelihood, dtype: torch.dtype, largest: int = 4) -> st.SearchStrategy[Observed]:
     """Outcomes and their parameters."""
     shapes = st.tuples(st.sampled_from(list(s.batch_shapes)), st.integers(1, largest))
-    return shapes.flatmap(lambda shape: s.family.observed(shape[1], shape[0], dtype))
+    return of_each(shapes, lambda shape: s.family.observed(shape[1], shape[0], dtype))
 
 
 def _rows(outcomes: Tensor, rows: Tensor) -> Iterator[tuple[list[float], list[list[float]]]]:
@@ -116,7 +117,7 @@ def gradient_is_that_of_the_definition(
 
 
 @claim(
-    given=lambda s, dtype: st.integers(1, 2).flatmap(lambda n: st.tuples(s.family.summable(n, dtype))),
+    given=lambda s, dtype: of_each(st.integers(1, 2), lambda n: st.tuples(s.family.summable(n, dtype))),
     mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.MASS,
     repairs=slips.REPAIRS,
     examples=40,

@@ -25,7 +25,7 @@ def _given(q: Quantile, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, T
         levels, places = (strategies.tensors(shape, dtype, d) for d in (strategies.unit_interval, q.domain))
         return st.tuples(levels, places, st.sampled_from([None, 0, 1, -1]))
 
-    return st.sampled_from(list(q.batch_shapes)).flatmap(of)
+    return strategies.of_each(st.sampled_from(list(q.batch_shapes)), of)
 
 
 def _level_at(q: Quantile, u: Tensor, place: Tensor, off: int | None) -> Tensor:
