@@ -58,6 +58,7 @@ from .probability.importance import Importance as Importance
 from .probability.importance import check_importance as check_importance
 from .probability.log_likelihood import LogLikelihood as LogLikelihood
 from .probability.log_likelihood import check_log_likelihood as check_log_likelihood
+from .probability.parameter import Parameter as Parameter
 from .probability.quantile import Quantile as Quantile
 from .probability.quantile import check_quantile as check_quantile
 from .probability.sampler import Sampler as Sampler

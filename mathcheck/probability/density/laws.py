@@ -18,7 +18,7 @@ from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.guard import SubjectFault, SubjectHangs
-from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
+from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly, promised
 from mathcheck.oracles import derivative
 from mathcheck.probability import parameter
 from mathcheck.probability.density import slips
@@ -65,7 +65,10 @@ def _total(d: Density, x: Tensor, parameters: tuple[Tensor, ...]) -> Residual:
         raise NotImplementedError("a mass is integrated in up to three dimensions")
     total = _mass(at(d, parameters), x, *ends(d))
     one = Ball(1.0, total.radius, kind=total.kind, source=total.source)
-    return close(total.mid, one, what="the total mass")
+    compared = close(total.mid, one, what="the total mass")
+    # The radius holds the rounding at the nodes. Digits of a mass that is too large all the same are no excuse: those of an
+    # infinite one are noise.
+    return promised(compared) if float(total.lower) > 2 else compared
 
 
 @claim(
