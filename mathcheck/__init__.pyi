@@ -34,6 +34,7 @@ from .engine.residual import exactly as exactly
 from .engine.strategies import Interval as Interval
 from .flows.bijection import Bijection as Bijection
 from .flows.bijection import check_bijection as check_bijection
+from .flows.bijection import conditional_bijection as conditional_bijection
 from .inference.evidence_bound import EvidenceBound as EvidenceBound
 from .inference.evidence_bound import check_evidence_bound as check_evidence_bound
 from .inference.gradient_estimator import GradientEstimator as GradientEstimator

@@ -14,11 +14,25 @@ import torch
 from torch import Tensor
 
 from mathcheck.engine.residual import Ball, Kind, Undecided
-from mathcheck.engine.rounding import rounded_at_random
+from mathcheck.engine.rounding import Noise
 
 # Runs in which a distribution is computed with other roundings, and how many times their scatter its error may be.
 _RUNS, _MARGIN = 6, 4.0
 _EPS = torch.finfo(torch.float64).eps
+
+
+class _Noise(Noise):
+    """Rounding at random, also of numbers below the smallest normal one, whose rounding is absolute: a density underflows."""
+
+    def moved(self, value: Any) -> Any:
+        """A floating tensor with every number moved by a few roundings; anything else as it is."""
+        moved = super().moved(value)
+        if isinstance(value, Tensor) and value.is_floating_point() and moved is not value:
+            info = torch.finfo(value.dtype)
+            small = (value != 0) & (value.abs() < info.tiny)
+            unit = info.tiny * info.eps * (1 if self._seed % 2 else -1)
+            moved = torch.where(small, value + unit, moved)
+        return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +71,11 @@ class Named:
         """
         given = [value.detach().double().cpu() for value in (x, *parameters)]
         value = _ball(self.distribution, "log_prob", "logpdf", given, runs)
-        infinite = value.mid == -math.inf
-        known = value.mid.isfinite() | (infinite & ~_supported(self.distribution, given))
-        rounding = 8 * _EPS * (1 + torch.where(value.mid.isfinite(), value.mid.abs(), 0.0))
-        radius = torch.where(infinite, 0.0, value.radius + rounding)
-        return _where(known, value.mid, radius, value.source)
+        outside = ~_supported(self.distribution, given).expand(value.mid.shape)
+        mid = torch.where(outside, -math.inf, value.mid)
+        rounding = 8 * _EPS * (1 + torch.where(mid.isfinite(), mid.abs(), 0.0))
+        radius = torch.where(outside, 0.0, value.radius + rounding)
+        return _where(mid.isfinite() | outside, mid, radius, value.source)
 
     def cdf(self, x: Tensor, *parameters: Tensor, runs: int = _RUNS) -> Ball:
         r"""$F(x)$ for numbers x, with a radius as of `log_prob`; 8 roundings are those of $F(x)$.
@@ -99,7 +113,10 @@ def _ball(like: Any, of_torch: str, of_scipy: str, given: list[Tensor], runs: in
         if seed is None:
             found = function(None, *given)
         else:
-            found = rounded_at_random(lambda *moved: function(seed, *moved), seed, inputs=True)(*given)
+            noise = _Noise(seed)
+            moved = [noise.moved(value) for value in given]
+            with noise:
+                found = function(seed, *moved)
         return torch.as_tensor(found).detach().double()
 
     try:
@@ -121,8 +138,6 @@ def _function(like: Any, of_torch: str, of_scipy: str, count: int) -> Callable[.
             known = _made(like, parameters)
         if hasattr(known, "log_prob"):
             known = _in_float64(known, seed)
-            if hasattr(known, "_validate_args"):
-                known._validate_args = False
             return getattr(known, of_torch)(x)
         if hasattr(known, of_scipy):
             with np.errstate(all="ignore"):
@@ -182,6 +197,8 @@ def _in_float64(distribution: Any, seed: int | None) -> Any:
     done: set[int] = set()
     for owner in _owners(twin, done):
         held = owner if isinstance(owner, dict) else vars(owner)
+        if isinstance(owner, torch.distributions.Distribution):
+            held["_validate_args"] = False  # so that it answers outside its support
         for key, value in list(held.items()):
             if isinstance(value, Tensor) and value.is_floating_point():
                 held[key] = _moved(value.detach(), generator)

@@ -179,11 +179,12 @@ def _on_the_line(d: _Density, ends: tuple[float, float], points: Sequence[float]
         total, rounding, log_p = d.sum(nodes.x, nodes.weight.log())
         if not math.isfinite(total):
             return Ball(total, 0.0, kind=Kind.NUMERICAL, source=_SOURCE)
-        radius = 2 * abs(total - former) + rounding
+        radius = abs(total - former) + rounding
         if abs(total - former) <= rounding:
             break
         former = total
     if d.factor is not None or not total - radius > 2:
+        radius = 2 * radius
         radius += min(_left_out(nodes, log_p, ends), _UNKNOWN)
     return Ball(total, radius, kind=Kind.NUMERICAL, source=_SOURCE)
 
