@@ -21,7 +21,7 @@ _RUNS, _MARGIN = 6, 4.0
 _EPS = torch.finfo(torch.float64).eps
 
 
-class _Noise(Noise):
+class _Noise(Noise):  # type: ignore[no-untyped-call]
     """Rounding at random, also of numbers below the smallest normal one, whose rounding is absolute: a density underflows."""
 
     def moved(self, value: Any) -> Any:
