@@ -35,6 +35,8 @@ _RANGE = 4.25
 _HUGE = 1e6
 # Terms of a sum whose own rounding is not looked at.
 _NEGLIGIBLE = 1e-12
+# Next to 0 the powers of a number underflow, and what is made of them may be NaN; there is no mass to speak of.
+_NEAR = 1e-24
 # Nodes of one rule, and of one call.
 _MOST_NODES, _AT_ONCE = 350_000, 65_536
 # The radius of what is not known at all.
@@ -101,8 +103,8 @@ class _Density(NamedTuple):
     factor: LogDensity | None = None
 
     def log_p(self, x: Tensor) -> Tensor:
-        """Values in float64 on the CPU; beyond the reach NaN counts as a density of 0."""
-        far = (x.abs() > self.reach).reshape(len(x), -1).any(-1).cpu()
+        """Values in float64 on the CPU; beyond the reach, and next to 0, NaN counts as a density of 0."""
+        far = ((x.abs() > self.reach) | (x.abs() < _NEAR)).reshape(len(x), -1).any(-1).cpu()
         found = torch.cat([self.log_prob(part).detach().double().cpu() for part in torch.split(x, _AT_ONCE)])
         return torch.where(far & found.isnan(), -math.inf, found)
 
@@ -307,7 +309,7 @@ def mass(
             without, unless it is so narrow that no slope of $\log p$ leads there.
         middle: a coordinate inside the support, towards which nodes are moved by their rounding.
         event_shape: `()` or `(n,)` with n at most 3.
-        reach: beyond, a log-density that is NaN counts as a density of 0.
+        reach: beyond, and closer to 0 than 1e-24, a log-density that is NaN counts as a density of 0.
 
     Returns:
         A ball without dimensions; its centre is infinite or NaN, with radius 0, where the sum is.
