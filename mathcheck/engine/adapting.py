@@ -17,13 +17,14 @@ def look_in(module: str) -> None:
     _place[:] = [module]
 
 
-def subject(kind: str, record: type, given: Any) -> Any:
+def subject(kind: str, record: type, given: Any, *, argument: str | None = None) -> Any:
     """`given` as a subject of a kind: itself if it is a record, else what an adapter makes of it.
 
     Args:
-        kind: its name, e.g. "bijection", which is the name of the argument in messages, too.
+        kind: its name, e.g. "bijection".
         record: the class of its records.
         given: whatever somebody wants to have judged.
+        argument: what messages call it, if not by the kind's name.
 
     Raises:
         TypeError: if it is no record, and no adapter recognises it; the message says what is recognised.
@@ -32,4 +33,9 @@ def subject(kind: str, record: type, given: Any) -> Any:
         return given
     if not _place:
         raise TypeError(f"{kind} must be a {record.__name__}, got {type(given).__name__}")
-    return importlib.import_module(_place[0]).adapt(kind, given)
+    try:
+        return importlib.import_module(_place[0]).adapt(kind, given)
+    except TypeError as error:
+        if argument is None:
+            raise
+        raise TypeError(f"{argument} cannot be judged: {error}") from error

@@ -49,6 +49,11 @@ class Named:
 
     distribution: Any
 
+    @classmethod
+    def of(cls, like: Any) -> Named | None:
+        """`like` as a record, if there is one."""
+        return like if like is None or isinstance(like, cls) else cls(like)
+
     def __post_init__(self) -> None:
         if not any(hasattr(self.distribution, name) for name in ("log_prob", "logpdf", "__call__")):
             what = "a distribution of torch.distributions or scipy.stats, or a log-density"
@@ -87,11 +92,6 @@ class Named:
         value = _ball(self.distribution, "cdf", "cdf", given, runs)
         known = value.mid.isfinite()
         return _where(known, value.mid, value.radius + 8 * _EPS * value.mid.abs(), value.source)
-
-
-def named(like: Any) -> Named | None:
-    """`like` as a record, if there is one."""
-    return like if like is None or isinstance(like, Named) else Named(like)
 
 
 def _where(known: Tensor, mid: Tensor, radius: Tensor, source: str) -> Ball:

@@ -29,9 +29,17 @@ class Parameter:
     shape: tuple[int, ...] = ()
     domain: Interval = Interval(reach=10.0)
 
+    def values(self, batch: tuple[int, ...], dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
+        """Values `(*batch, *shape)`.
 
-def checked(parameters: Mapping[str, Interval | Parameter]) -> None:
-    """Refuses what says no domain.
+        Numbers on a half-line are drawn from 1/reach to reach away from its end, those of a finite interval from all of it
+        but a thousandth at either end: what happens in the limit is another question.
+        """
+        return strategies.tensors((*batch, *self.shape), dtype, _elements(self.domain, dtype))
+
+
+def with_shapes(parameters: Mapping[str, Interval | Parameter]) -> dict[str, Parameter]:
+    """The parameters, an interval being that of a number.
 
     Raises:
         TypeError: if `parameters` is no mapping of names to an `Interval` or a `Parameter`.
@@ -41,27 +49,7 @@ def checked(parameters: Mapping[str, Interval | Parameter]) -> None:
     for name, where in parameters.items():
         if not isinstance(name, str) or not isinstance(where, (Interval, Parameter)):
             raise TypeError(f"parameters[{name!r}] must be an Interval or a Parameter, got {type(where).__name__}")
-
-
-def domain(where: Interval | Parameter) -> Interval:
-    """Where each entry lives."""
-    return where.domain if isinstance(where, Parameter) else where
-
-
-def values(
-    parameters: Mapping[str, Interval | Parameter], batch: tuple[int, ...], dtype: torch.dtype
-) -> st.SearchStrategy[tuple[Tensor, ...]]:
-    """One value `(*batch, *shape)` of each parameter, in order.
-
-    Numbers on a half-line are drawn from 1/reach to reach away from its end, those of a finite interval from all of it but
-    a thousandth at either end: what happens in the limit is another question.
-    """
-
-    def of(where: Interval | Parameter) -> st.SearchStrategy[Tensor]:
-        shape = where.shape if isinstance(where, Parameter) else ()
-        return strategies.tensors((*batch, *shape), dtype, _elements(domain(where), dtype))
-
-    return st.tuples(*map(of, parameters.values()))
+    return {name: where if isinstance(where, Parameter) else Parameter((), where) for name, where in parameters.items()}
 
 
 def _elements(where: Interval, dtype: torch.dtype) -> st.SearchStrategy[float]:

@@ -248,5 +248,5 @@ def check_f_divergence(divergence: FDivergence | Any, **options: Unpack[Options]
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `divergence` is not a record.
     """
-    divergence = subject("f_divergence", FDivergence, divergence)
+    divergence = subject("f_divergence", FDivergence, divergence, argument="divergence")
     return check(divergence, laws(FDivergence), **options)

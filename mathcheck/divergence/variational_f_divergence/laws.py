@@ -175,5 +175,5 @@ def check_variational_form(form: VariationalForm | Any, **options: Unpack[Option
         mathcheck.Refuted: if a law fails, with the counterexample and a diagnosis.
         TypeError: if `form` is not a record.
     """
-    form = subject("variational_form", VariationalForm, form)
+    form = subject("variational_form", VariationalForm, form, argument="form")
     return check(form, laws(VariationalForm), **options)

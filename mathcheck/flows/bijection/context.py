@@ -37,9 +37,15 @@ def conditional_bijection(
 
     Raises:
         ValueError: if a size is below 1.
+        TypeError: if `forward` is no function, or a size no integer.
     """
-    if event_size < 1 or context_size < 1:
-        raise ValueError(f"event_size and context_size must be at least 1, got {event_size} and {context_size}")
+    if not callable(forward):
+        raise TypeError(f"forward must be a function of x and c, got {type(forward).__name__}")
+    for name, size in (("event_size", event_size), ("context_size", context_size)):
+        if not isinstance(size, int):
+            raise TypeError(f"{name} must be an integer, got {type(size).__name__}")
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
 
     def kept(function: Conditional) -> Callable[[Tensor], Tensor]:
         def joint(pair: Tensor) -> Tensor:

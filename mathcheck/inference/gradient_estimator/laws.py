@@ -209,7 +209,7 @@ def check_gradient_estimator(
         TypeError: if `estimator` is no `GradientEstimator`, and no adapter makes one of it.
         ValueError: if it has no parameters, or states neither an integrand nor an objective.
     """
-    estimator = subject("gradient_estimator", GradientEstimator, estimator)
+    estimator = subject("gradient_estimator", GradientEstimator, estimator, argument="estimator")
     if not estimator.parameters:
         raise ValueError("estimator.parameters must name at least one interval, got none")
     if estimator.objective is None and estimator.integrand is None:

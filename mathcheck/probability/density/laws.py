@@ -20,10 +20,9 @@ from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.guard import SubjectFault, SubjectHangs
 from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly, promised
 from mathcheck.oracles import derivative
-from mathcheck.probability import parameter
 from mathcheck.probability.density import slips
 from mathcheck.probability.density.mass import MOST_COORDINATES, mass, mean
-from mathcheck.probability.density.record import Density, Map, at, ends, middle
+from mathcheck.probability.density.record import Density, Map, at, ends, middle, shapes
 from mathcheck.probability.density.slips import Slip
 
 
@@ -39,7 +38,11 @@ def _event(d: Density, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, ..
 
 def _pair(d: Density, batch: tuple[int, ...], dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, ...]]:
     x = strategies.tensors((*batch, *d.event_shape), dtype, d.support)
-    return st.tuples(x, parameter.values(d.parameters, batch, dtype)).map(lambda drawn: (drawn[0], *drawn[1]))
+    return st.tuples(x, _values(d, batch, dtype)).map(lambda drawn: (drawn[0], *drawn[1]))
+
+
+def _values(d: Density, batch: tuple[int, ...], dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, ...]]:
+    return st.tuples(*(parameter.values(batch, dtype) for parameter in shapes(d).values()))
 
 
 def _row(d: Density, x: Tensor, *parameters: Tensor) -> Tensor:
@@ -199,7 +202,7 @@ def _is_too_steep(f: Map, x: Tensor, slope: Tensor, index: tuple[int, ...]) -> b
         strategies.tensors(d.event_shape, dtype, d.support),
         st.sampled_from([1e-3, 1.0, 1e3]),
         st.booleans(),
-        parameter.values(d.parameters, (), dtype),
+        _values(d, (), dtype),
     ).map(lambda drawn: (*drawn[:4], *drawn[4])),
     mutants={
         "the density goes on outside its support": slips.outside(lambda log_prob, x, inside: log_prob(inside)),
@@ -297,7 +300,7 @@ def gradient_is_that_of_differences(d: Density, x: Tensor, *parameters: Tensor) 
         return _row(d, *(part.reshape(value.shape) for part, value in zip(parts, given, strict=True)))
 
     joint = torch.cat([value.reshape(-1) for value in given])
-    domains = [d.support, *map(parameter.domain, d.parameters.values())]
+    domains = [d.support, *(parameter.domain for parameter in shapes(d).values())]
     low, high = (
         torch.cat([torch.full((n,), end, dtype=x.dtype) for n, end in zip(sizes, side, strict=True)]).to(x.device)
         for side in ([box.lower for box in domains], [box.upper for box in domains])
@@ -431,7 +434,7 @@ def rows_are_independent(d: Density, x: Tensor, *parameters: Tensor) -> Iterator
 
 @claim(
     given=lambda d, dtype: st.tuples(
-        strategies.tensors((3, *d.event_shape), dtype, d.support), parameter.values(d.parameters, (), dtype)
+        strategies.tensors((3, *d.event_shape), dtype, d.support), _values(d, (), dtype)
     ).map(lambda drawn: (drawn[0], *drawn[1])),
     mutants={
         "rows that share their parameters are averaged": slips.shared(lambda value: value.mean().expand(value.shape)),

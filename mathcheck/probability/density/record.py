@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mathcheck.engine.strategies import Interval
-from mathcheck.probability.named import named
-from mathcheck.probability.parameter import Parameter, checked
+from mathcheck.probability.named import Named
+from mathcheck.probability.parameter import Parameter, with_shapes
 
 Map = Callable[..., Tensor]
 
@@ -56,8 +56,13 @@ class Density:
             raise ValueError(f"event_shape must be () or (n,), got {self.event_shape}")
         if not all(self.support.lower < p < self.support.upper for p in self.points):
             raise ValueError(f"points must lie inside the support {self.support}, got {self.points}")
-        checked(self.parameters)
-        object.__setattr__(self, "like", named(self.like))
+        object.__setattr__(self, "parameters", with_shapes(self.parameters))
+        object.__setattr__(self, "like", Named.of(self.like))
+
+
+def shapes(d: Density) -> dict[str, Parameter]:
+    """The parameters by name."""
+    return with_shapes(d.parameters)
 
 
 def at(d: Density, values: tuple[Tensor, ...]) -> Density:

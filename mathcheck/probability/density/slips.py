@@ -9,8 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mathcheck.probability.density.record import Density, Map, ends, middle
-from mathcheck.probability.parameter import Parameter, domain
+from mathcheck.probability.density.record import Density, Map, ends, middle, shapes
 
 Slip = Callable[[Density], Density]
 
@@ -119,7 +118,7 @@ def _positive(change: Callable[[Tensor], Tensor]) -> Slip:
     """The slip that changes the parameters that are positive numbers, such as a scale."""
 
     def slip(d: Density) -> Density:
-        scales = [domain(where).lower == 0 for where in d.parameters.values()]
+        scales = [parameter.domain.lower == 0 for parameter in shapes(d).values()]
         if not any(scales):
             raise NotImplementedError("no parameter is positive")
         return parameters(
@@ -132,8 +131,8 @@ def _positive(change: Callable[[Tensor], Tensor]) -> Slip:
 
 
 def _exchanged(d: Density) -> Density:
-    shapes = [where.shape if isinstance(where, Parameter) else () for where in d.parameters.values()]
-    if len(shapes) < 2 or shapes[0] != shapes[1]:
+    found = [parameter.shape for parameter in shapes(d).values()]
+    if len(found) < 2 or found[0] != found[1]:
         raise NotImplementedError("there are no two parameters of one shape")
     return parameters(lambda given, k: (given[1], given[0], *given[2:]))(d)
 

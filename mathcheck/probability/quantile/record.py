@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mathcheck.engine.strategies import Interval
-from mathcheck.probability.named import named
+from mathcheck.probability.named import Named
 
 Map = Callable[[Tensor], Tensor]
 
@@ -49,7 +49,7 @@ class Quantile:
     def __post_init__(self) -> None:
         if not 0 <= self.ulps < math.inf:
             raise ValueError(f"ulps must be at least 0 and finite, got {self.ulps}")
-        like = named(self.like)
+        like = Named.of(self.like)
         object.__setattr__(self, "like", like)
         if like is not None and self.cdf is _unknown:
             object.__setattr__(self, "cdf", lambda x: like.cdf(x, runs=0).mid.to(x))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from mathcheck.probability.named import named
+from mathcheck.probability.named import Named
 
 Sample = Callable[[int, Generator], Tensor]
 Map = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ class Sampler:
     def __post_init__(self) -> None:
         if self.draws < 1000:
             raise ValueError(f"draws must be at least 1000, got {self.draws}")
-        like = named(self.like)
+        like = Named.of(self.like)
         object.__setattr__(self, "like", like)
         if like is not None and self.cdf is None:
             object.__setattr__(self, "cdf", lambda x: like.cdf(x, runs=0).mid)
