@@ -34,6 +34,7 @@ from .engine.residual import exactly as exactly
 from .engine.strategies import Interval as Interval
 from .flows.bijection import Bijection as Bijection
 from .flows.bijection import check_bijection as check_bijection
+from .flows.bijection import conditional_bijection as conditional_bijection
 from .inference.evidence_bound import EvidenceBound as EvidenceBound
 from .inference.evidence_bound import check_evidence_bound as check_evidence_bound
 from .inference.gradient_estimator import GradientEstimator as GradientEstimator
@@ -58,6 +59,7 @@ from .probability.importance import Importance as Importance
 from .probability.importance import check_importance as check_importance
 from .probability.log_likelihood import LogLikelihood as LogLikelihood
 from .probability.log_likelihood import check_log_likelihood as check_log_likelihood
+from .probability.parameter import Parameter as Parameter
 from .probability.quantile import Quantile as Quantile
 from .probability.quantile import check_quantile as check_quantile
 from .probability.sampler import Sampler as Sampler

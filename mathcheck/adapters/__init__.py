@@ -12,7 +12,7 @@ from typing import Any
 import mathcheck
 
 # Kinds whose record holds one function and can do with defaults for the rest.
-_ONE_FUNCTION = ("divergence", "importance", "smooth_max")
+_ONE_FUNCTION = ("density", "divergence", "importance", "smooth_max")
 
 
 class _Kinds(Mapping[str, type]):
@@ -38,8 +38,8 @@ def adapt(kind: str, obj: Any) -> Any:
     """`obj` as a subject of a kind, so that its laws can judge it.
 
     An object of a library (one whose class, or a base of it, is defined there) goes to the function called like the
-    kind in the module of `mathcheck.adapters` called like the library. A plain function is a divergence or a smooth
-    maximum with the record's defaults.
+    kind in the module of `mathcheck.adapters` called like the library. A plain function is a density, a divergence, an importance
+    estimate or a smooth maximum with the record's defaults.
 
     Args:
         kind: a name among `KINDS`.

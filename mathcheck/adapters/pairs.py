@@ -50,10 +50,16 @@ def bijection_of_pairs(
         raise TypeError(f"flow must be a torch.nn.Module whose forward and inverse return pairs, got {what}")
     flow: Any = copy.deepcopy(module).eval()
     shapes = _shapes() if event_shape is None else [tuple(event_shape)]
-    tried = ((shape, box) for shape in shapes for box in _boxes(domain, reach) if _takes(flow, "forward", box, shape))
+    why: list[str] = []
+    tried = (
+        (shape, box) for shape in shapes for box in _boxes(domain, reach) if _takes(flow, "forward", box, shape, why)
+    )
     shape, box = next(tried, (None, None))
     if shape is None or box is None:
-        raise TypeError(f"event_shape must be given: {type(module).__name__} returns no pair for a small event")
+        raise TypeError(
+            f"event_shape must be given: {type(module).__name__} returns no pair for a small event "
+            f"({why[0] if why else 'nothing was tried'}); mathcheck.adapters.torch.bijection(module, event_shape=...) takes one"
+        )
 
     def of(direction: str, part: int) -> Map:
         def function(x: Tensor) -> Tensor:
@@ -65,7 +71,7 @@ def bijection_of_pairs(
 
         return function
 
-    image = next((b for b in _boxes(codomain, reach) if _takes(flow, "inverse", b, shape)), None)
+    image = next((b for b in _boxes(codomain, reach) if _takes(flow, "inverse", b, shape, [])), None)
     inverse = (of("inverse", 0), of("inverse", 1)) if hasattr(flow, "inverse") else (None, None)
     return Bijection(
         of("forward", 0),
@@ -102,8 +108,8 @@ def _shapes() -> Iterator[Shape]:
     yield from ((channels, side, side) for side in (2, 4, 1, 8) for channels in _SIZES)
 
 
-def _takes(flow: Any, direction: str, box: Interval, shape: Shape) -> bool:
-    """Whether it maps points near both ends of a box to a value of as many coordinates."""
+def _takes(flow: Any, direction: str, box: Interval, shape: Shape, why: list[str]) -> bool:
+    """Whether it maps points near both ends of a box to a value of as many coordinates; else `why` not, at the end of it."""
     low = max(box.lower, -4.0)
     high = max(min(box.upper, 4.0), low + 1.0 if math.isinf(box.upper) else box.upper)
     try:
@@ -111,7 +117,9 @@ def _takes(flow: Any, direction: str, box: Interval, shape: Shape) -> bool:
             x = torch.full((2, *shape), end, dtype=dtype_of(flow))
             y, _ = getattr(flow, direction)(x)
             if y.numel() != x.numel() or len(y) != 2:
+                why.append(f"of an event of shape {shape} it makes one of shape {tuple(y.shape[1:])}")
                 return False
-    except Exception:
+    except Exception as error:
+        why.append(f"for an event of shape {shape} {type(error).__name__}: {error}")
         return False
     return True

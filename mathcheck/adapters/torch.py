@@ -6,6 +6,7 @@ Libraries that build on its classes, Pyro and zuko among them, are judged by wha
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import itertools
 import math
@@ -17,7 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution, Transform, constraints, kl_divergence, transforms
 from torch.distributions.utils import tril_matrix_to_vec
 
-from mathcheck.adapters.pairs import bijection_of_pairs
+from mathcheck.adapters.pairs import bijection_of_pairs, dtype_of
 from mathcheck.divergence.divergence import Divergence
 from mathcheck.engine import strategies
 from mathcheck.engine.strategies import Interval
@@ -101,7 +102,9 @@ def bijection(
 
 
 def density(distribution: Any, *, support: Interval | None = None, reach: float = 10.0) -> Density:
-    r"""A continuous `torch.distributions.Distribution` of a number or a vector.
+    r"""A continuous `torch.distributions.Distribution` of a number or a vector, or a `torch.nn.Module` with a `log_prob`.
+
+    Of a module a copy is judged, in evaluation mode, at events of the first size that it takes.
 
     The log-density is summed over a batch of the distribution, which becomes its event. The mean and the mode, if they
     are known, are told to the integration. Where the distribution refuses values outside its support, as torch does by
@@ -115,6 +118,8 @@ def density(distribution: Any, *, support: Interval | None = None, reach: float 
     Raises:
         TypeError: if it is no distribution, or discrete, or of matrices, or its support is no box and none is given.
     """
+    if isinstance(distribution, nn.Module) and not isinstance(distribution, Distribution):
+        return _density_of_module(distribution, support or Interval(reach=reach))
     d, box = _instance(distribution), support or _support(distribution, reach)
     shape = (*d.batch_shape, *d.event_shape)
     if len(shape) > 1:
@@ -138,6 +143,23 @@ def density(distribution: Any, *, support: Interval | None = None, reach: float 
         points=tuple(sorted(places)),
         batch_shapes=strategies.BATCH_SHAPES,
         dtype=_drawn(d).dtype,
+    )
+
+
+def _density_of_module(module: nn.Module, box: Interval) -> Density:
+    flow: Any = copy.deepcopy(module).eval()
+    if not callable(getattr(flow, "log_prob", None)):
+        raise TypeError(f"density must have a function log_prob, but {type(module).__name__} has none")
+    dtype, why = dtype_of(flow), ""
+    for shape in [(2,), *((n,) for n in _SIZES if n != 2), ()]:
+        x = torch.full((5, *shape), 0.5, dtype=dtype)
+        try:
+            if flow.log_prob(x).shape == (5,):
+                return Density(flow.log_prob, box, shape, dtype=dtype)
+        except Exception as error:
+            why = why or f": {type(error).__name__}: {error}"
+    raise TypeError(
+        f"{type(module).__name__}.log_prob gives no number for each of five small events{why}; give a Density"
     )
 
 

@@ -333,7 +333,7 @@ def verify(
             outcome.reason = "no wrong version of the subject answers otherwise on this domain, so nothing can be told"
     elif status is Status.REFUTED and claim.parent is None:
         diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
-    names = list(inspect.signature(claim.check).parameters)[1:]
+    names = _input_names(claim.check, subject)
     return _record(
         Evidence(
             claim=claim.name,
@@ -362,6 +362,15 @@ def verify(
             seed=settings.seed,
         )
     )
+
+
+def _input_names(check: Check, subject: Any) -> list[str]:
+    """The names of a check's inputs; for `*parameters`, those that the subject's field `parameters` holds."""
+    names: list[str] = []
+    for parameter in list(inspect.signature(check).parameters.values())[1:]:
+        several = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        names += list(getattr(subject, parameter.name, ())) if several else [parameter.name]
+    return names
 
 
 def _name(subject: Any) -> str:

@@ -161,10 +161,10 @@ def test_a_mass_far_above_one_is_refuted_though_it_does_not_converge(settings: S
 
 
 def test_a_density_is_not_judged_without_its_mass(settings: Settings) -> None:
-    normal = Density(lambda x: -0.5 * (x**2 + math.log(2 * math.pi)).sum(-1), event_shape=(3,))
+    normal = Density(lambda x: -0.5 * (x**2 + math.log(2 * math.pi)).sum(-1), event_shape=(4,))
     with pytest.raises(Refuted, match="it defines what is judged, and was skipped"):
         check_density(normal, settings=settings)
-    check_density(normal, settings=settings, expected_failures={"integrates_to_one": "three dimensions"})
+    check_density(normal, settings=settings, expected_failures={"integrates_to_one": "four dimensions"})
 
 
 def test_skipped_laws_are_told_and_can_be_required(settings: Settings) -> None:

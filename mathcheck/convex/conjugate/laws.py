@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from hypothesis import strategies as st
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mathcheck.convex.conjugate import slips
 from mathcheck.convex.conjugate.record import Conjugate, Map
-from mathcheck.engine import arguments, strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -189,7 +190,7 @@ def generator_vanishes_at_one(c: Conjugate, u: Tensor) -> Iterator[Residual]:
     yield exactly(c.f(one), torch.zeros_like(u), what="f(1)")
 
 
-def check_conjugate(conjugate: Conjugate, **options: Unpack[Options]) -> list[Evidence]:
+def check_conjugate(conjugate: Conjugate | Any, **options: Unpack[Options]) -> list[Evidence]:
     r"""Judges a convex function on the half-line and its conjugate by every law of such a pair.
 
     Args:
@@ -201,7 +202,7 @@ def check_conjugate(conjugate: Conjugate, **options: Unpack[Options]) -> list[Ev
 
     Raises:
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `conjugate` is no `Conjugate`.
+        TypeError: if `conjugate` is no `Conjugate`, and no adapter makes one of it.
     """
-    arguments.instances(Conjugate, conjugate=conjugate)
+    conjugate = subject("conjugate", Conjugate, conjugate)
     return check(conjugate, laws(Conjugate), **options)

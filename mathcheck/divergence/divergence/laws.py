@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
 from mathcheck.divergence.divergence import definition, slips
-from mathcheck.divergence.divergence.record import DIAGONAL, Divergence
+from mathcheck.divergence.divergence.record import Divergence
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -233,7 +234,8 @@ def check_divergence(
     r"""Judges an implementation of $\mathrm{KL}(q\,\|\,p)$ by every law of a divergence.
 
     Args:
-        divergence: a `Divergence`, or the function that one would hold.
+        divergence: a `Divergence`, or the function that one would hold; or something that an adapter takes, such as
+            `torch.distributions.Normal`.
         domain: the family, if `divergence` is a function; default normals by mean and log-variance.
         options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
@@ -247,9 +249,6 @@ def check_divergence(
     if isinstance(divergence, Divergence):
         if domain is not None:
             raise TypeError("domain must be given in the Divergence record, or with a function")
-        subject: Any = divergence
-    elif callable(divergence):
-        subject = Divergence(divergence, domain or DIAGONAL)
-    else:
-        raise TypeError(f"divergence must be a Divergence or a function, got {type(divergence).__name__}")
-    return check(subject, laws(Divergence), **options)
+    elif domain is not None and callable(divergence):
+        divergence = Divergence(divergence, domain)
+    return check(subject("divergence", Divergence, divergence), laws(Divergence), **options)

@@ -14,6 +14,7 @@ from mathcheck.divergence.f_divergence import slips
 from mathcheck.divergence.f_divergence.exact import enclosed
 from mathcheck.divergence.f_divergence.record import FDivergence
 from mathcheck.engine import arguments
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -234,7 +235,7 @@ def rows_are_independent(
     yield close(value, alone, ulps=f.ulps, what="D of a row among others")
 
 
-def check_f_divergence(divergence: FDivergence, **options: Unpack[Options]) -> list[Evidence]:
+def check_f_divergence(divergence: FDivergence | Any, **options: Unpack[Options]) -> list[Evidence]:
     r"""Judges an implementation of $D_f(P, Q)$ on finitely many outcomes by every law of an f-divergence.
 
     Args:
@@ -248,5 +249,5 @@ def check_f_divergence(divergence: FDivergence, **options: Unpack[Options]) -> l
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
         TypeError: if `divergence` is not a record.
     """
-    arguments.instances(FDivergence, divergence=divergence)
+    divergence = subject("f_divergence", FDivergence, divergence, argument="divergence")
     return check(divergence, laws(FDivergence), **options)

@@ -14,7 +14,8 @@ from mathcheck.divergence import f_divergence as family
 from mathcheck.divergence.variational_f_divergence import slips
 from mathcheck.divergence.variational_f_divergence.bound import variational_bound
 from mathcheck.divergence.variational_f_divergence.record import Elementwise, VariationalForm
-from mathcheck.engine import arguments, strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -161,7 +162,7 @@ def _precise(compute: Callable[[], Any]) -> Any:
         return compute()
 
 
-def check_variational_form(form: VariationalForm, **options: Unpack[Options]) -> list[Evidence]:
+def check_variational_form(form: VariationalForm | Any, **options: Unpack[Options]) -> list[Evidence]:
     r"""Judges activation, penalty and optimal critic of a variational f-divergence by every law.
 
     Args:
@@ -175,5 +176,5 @@ def check_variational_form(form: VariationalForm, **options: Unpack[Options]) ->
         mathcheck.Refuted: if a law fails, with the counterexample and a diagnosis.
         TypeError: if `form` is not a record.
     """
-    arguments.instances(VariationalForm, form=form)
+    form = subject("variational_form", VariationalForm, form, argument="form")
     return check(form, laws(VariationalForm), **options)

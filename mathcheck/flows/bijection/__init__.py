@@ -1,5 +1,6 @@
 r"""What every bijection of a flow must satisfy: the record, its laws, `check_bijection`."""
 
+from mathcheck.flows.bijection.context import conditional_bijection
 from mathcheck.flows.bijection.laws import (
     check_bijection,
     determinant_keeps_its_sign,
@@ -20,6 +21,7 @@ __all__ = [
     "Pair",
     "Points",
     "check_bijection",
+    "conditional_bijection",
     "determinant_keeps_its_sign",
     "every_target_is_reached",
     "finite_on_the_domain",

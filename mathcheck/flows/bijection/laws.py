@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.engine import arguments, strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import Options, check
 from mathcheck.engine.claim import claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -341,13 +342,14 @@ def one_pass_is_two(b: Bijection, x: Tensor) -> Iterator[Residual]:
 
 
 def check_bijection(
-    bijection: Bijection,
+    bijection: Bijection | Any,
     **options: Unpack[Options],
 ) -> list[Evidence]:
     r"""Judges a flow's map, its inverse and its log-determinant by every law of a bijection.
 
     Args:
-        bijection: the map under test.
+        bijection: the map under test: a `Bijection`, or something that an adapter takes, such as a transform of torch or a
+            `torch.nn.Module` whose `forward` and `inverse` return the value and the log-determinant.
         options: `expected_failures`, `require`, `settings`, `dtype`, `device`, `name` as in `mathcheck.check`.
 
     Returns:
@@ -355,7 +357,7 @@ def check_bijection(
 
     Raises:
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `bijection` is no `Bijection`.
+        TypeError: if `bijection` is no `Bijection`, and no adapter makes one of it.
     """
-    arguments.instances(Bijection, bijection=bijection)
+    bijection = subject("bijection", Bijection, bijection)
     return check(bijection, laws(Bijection), **options)

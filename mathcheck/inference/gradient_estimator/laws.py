@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.engine import arguments
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -188,7 +189,7 @@ def shape_and_dtype_are_those_of_the_arguments(
 
 
 def check_gradient_estimator(
-    estimator: GradientEstimator,
+    estimator: GradientEstimator | Any,
     *,
     expected_failures: Mapping[str, str] | None = None,
     settings: Settings | None = None,
@@ -206,10 +207,10 @@ def check_gradient_estimator(
 
     Raises:
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `estimator` is no `GradientEstimator`.
+        TypeError: if `estimator` is no `GradientEstimator`, and no adapter makes one of it.
         ValueError: if it has no parameters, or states neither an integrand nor an objective.
     """
-    arguments.instances(GradientEstimator, estimator=estimator)
+    estimator = subject("gradient_estimator", GradientEstimator, estimator, argument="estimator")
     if not estimator.parameters:
         raise ValueError("estimator.parameters must name at least one interval, got none")
     if estimator.objective is None and estimator.integrand is None:

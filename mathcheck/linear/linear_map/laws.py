@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.engine import arguments, strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -299,7 +301,7 @@ def shape_and_dtype_are_as_declared(t: LinearMap, x: Tensor, y: Tensor) -> Itera
 
 
 def check_linear_map(
-    linear_map: LinearMap,
+    linear_map: LinearMap | Any,
     *,
     expected_failures: Mapping[str, str] | None = None,
     settings: Settings | None = None,
@@ -317,9 +319,9 @@ def check_linear_map(
 
     Raises:
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `linear_map` is no `LinearMap`.
+        TypeError: if `linear_map` is no `LinearMap`, and no adapter makes one of it.
     """
-    arguments.instances(LinearMap, linear_map=linear_map)
+    linear_map = subject("linear_map", LinearMap, linear_map)
     return check(
         linear_map, laws(LinearMap), expected_failures=expected_failures, settings=settings, dtype=dtype, device=device
     )

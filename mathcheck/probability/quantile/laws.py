@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mathcheck.engine import arguments, strategies
+from mathcheck.engine import strategies
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -141,7 +143,7 @@ def shape_and_dtype_are_those_of_the_level(
 
 
 def check_quantile(
-    quantile: Quantile,
+    quantile: Quantile | Any,
     *,
     expected_failures: Mapping[str, str] | None = None,
     settings: Settings | None = None,
@@ -159,9 +161,9 @@ def check_quantile(
 
     Raises:
         mathcheck.Refuted: if a law fails, with the counterexample, the true value and a diagnosis.
-        TypeError: if `quantile` is no `Quantile`.
+        TypeError: if `quantile` is no `Quantile`, and no adapter makes one of it.
     """
-    arguments.instances(Quantile, quantile=quantile)
+    quantile = subject("quantile", Quantile, quantile)
     return check(
         quantile, laws(Quantile), expected_failures=expected_failures, settings=settings, dtype=dtype, device=device
     )

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mathcheck.engine.strategies import Interval
+from mathcheck.probability.named import Named
 
 Map = Callable[[Tensor], Tensor]
+
+
+def _unknown(x: Tensor) -> Tensor:
+    raise NotImplementedError("the quantile function has no cdf")
 
 
 @dataclass(frozen=True)
@@ -27,16 +33,25 @@ class Quantile:
             bit: the standard for tables of probabilities, and for a root-finder that brackets.
         batch_shapes: leading shapes that the functions take.
         dtype: that they take, if only one.
+        like: the continuous distribution that is meant, of `torch.distributions` or `scipy.stats`; its distribution function
+            is taken where `cdf` is not given.
     """
 
     quantile: Map
-    cdf: Map
+    cdf: Map = _unknown
     left_cdf: Map | None = None
     domain: Interval = Interval(reach=10.0)
     ulps: float = 8.0
     batch_shapes: tuple[tuple[int, ...], ...] = ((1,), (3,))
     dtype: torch.dtype | None = None
+    like: Any = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.ulps < math.inf:
             raise ValueError(f"ulps must be at least 0 and finite, got {self.ulps}")
+        like = Named.of(self.like)
+        object.__setattr__(self, "like", like)
+        if like is not None and self.cdf is _unknown:
+            object.__setattr__(self, "cdf", lambda x: like.cdf(x, runs=0).mid.to(x))
+        if self.cdf is _unknown:
+            raise ValueError("a quantile function needs its cdf or like to be judged by, got neither")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from mathcheck.engine import arguments
+from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
@@ -230,7 +231,7 @@ def shape_is_the_number_of_draws(s: Sampler, seed: int) -> Iterator[Residual]:
 
 
 def check_sampler(
-    sampler: Sampler,
+    sampler: Sampler | Any,
     *,
     expected_failures: Mapping[str, str] | None = None,
     settings: Settings | None = None,
@@ -248,9 +249,9 @@ def check_sampler(
 
     Raises:
         mathcheck.Refuted: if a law fails, with the seed, what was found and a diagnosis.
-        TypeError: if `sampler` is no `Sampler`.
+        TypeError: if `sampler` is no `Sampler`, and no adapter makes one of it.
     """
-    arguments.instances(Sampler, sampler=sampler)
+    sampler = subject("sampler", Sampler, sampler)
     return check(
         sampler, laws(Sampler), expected_failures=expected_failures, settings=settings, dtype=dtype, device=device
     )

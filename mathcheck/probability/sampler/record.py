@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
+
+from mathcheck.probability.named import Named
 
 Sample = Callable[[int, Generator], Tensor]
 Map = Callable[[Tensor], Tensor]
@@ -25,6 +28,8 @@ class Sampler:
         variance: an upper bound of the variance, where the draws are unbounded.
         draws: n of the statistical laws.
         dtype: of the draws; `None` where it is left open.
+        like: the continuous distribution that is meant, of `torch.distributions` or `scipy.stats`; its distribution function
+            is taken where `cdf` is not given.
     """
 
     sample: Sample
@@ -35,11 +40,16 @@ class Sampler:
     variance: float | None = None
     draws: int = 100_000
     dtype: torch.dtype | None = None
+    like: Any = None
 
     def __post_init__(self) -> None:
         if self.draws < 1000:
             raise ValueError(f"draws must be at least 1000, got {self.draws}")
+        like = Named.of(self.like)
+        object.__setattr__(self, "like", like)
+        if like is not None and self.cdf is None:
+            object.__setattr__(self, "cdf", lambda x: like.cdf(x, runs=0).mid)
         if self.cdf is None and self.mean is None:
-            raise ValueError("a sampler needs its cdf or its mean to be judged by, got neither")
+            raise ValueError("a sampler needs its cdf, its mean or like to be judged by, got neither")
         if self.mean is not None and self.bounds is None and self.variance is None:
             raise ValueError("a mean needs bounds or a variance to be tested with, got neither")
