@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import mathcheck
 from mathcheck import Bijection, Refuted, check_bijection, check_divergence, check_smooth_max
 
 Contender = Callable[[], object]
@@ -143,5 +144,6 @@ CASES: dict[str, Contender] = {
 @pytest.mark.benchmark(timer=time.process_time, group="verdicts")
 @pytest.mark.parametrize("case", CASES)
 def test_verdict(benchmark: Any, case: str) -> None:
+    benchmark.extra_info["version"] = mathcheck.__version__
     found = benchmark.pedantic(CASES[case], rounds=1, warmup_rounds=0)
     assert isinstance(found, Refuted) == case.endswith("wrong log-determinant")

@@ -36,6 +36,14 @@ from mathcheck.cli.usage import Usage
     metavar="FILE",
     help="What `bench --json` wrote: its table and plots. Can be repeated.",
 )
+@click.option(
+    "--verdicts",
+    "verdicts",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What `pytest benchmarks/test_verdicts.py --benchmark-json` wrote: what a verdict costs. Can be repeated.",
+)
 @click.option("--accuracy", is_flag=True, help="Measure the table of worst errors anew.")
 @click.option("--laws", "laws", is_flag=True, help="The laws of each kind, in its guide.")
 @click.option(
@@ -50,6 +58,7 @@ def command(
     tested: Path | None,
     folders: tuple[Path, ...],
     timed: tuple[Path, ...],
+    verdicts: tuple[Path, ...],
     accuracy: bool,
     laws: bool,
     root: Path,
@@ -66,9 +75,9 @@ def command(
     from mathcheck.report import bench, experiments, json_file, pages
     from mathcheck.runner import index
 
-    if report is None and tested is None and not folders and not timed and not accuracy and not laws:
+    if not any((report, tested, folders, timed, verdicts, accuracy, laws)):
         raise click.UsageError(
-            "give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE, --accuracy or --laws"
+            "give REPORT.json, --self-test FILE, --experiments DIR, --bench FILE, --verdicts FILE, --accuracy or --laws"
         )
     parts: dict[str, str] = {}
     try:
@@ -81,6 +90,8 @@ def command(
             parts["bench"] = bench.markdown(content, measurements)
             for path in bench.plots(measurements, root / "docs" / "benchmarks"):
                 click.echo(f"wrote {path}")
+        if verdicts:
+            parts["verdicts"] = bench.verdicts(verdicts)
         if accuracy:
             parts["accuracy"] = worst.markdown(worst.table())
         if laws:

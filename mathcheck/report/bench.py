@@ -244,3 +244,30 @@ def plots(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
     drawn.savefig(folder / "times.png", dpi=100)
     plt.close("all")
     return [folder / "ratios.png", folder / "times.png"]
+
+
+def verdicts(runs: Sequence[Path]) -> str:
+    """What a verdict costs, as a Markdown table with a column for each run of `benchmarks/test_verdicts.py`.
+
+    Args:
+        runs: what `pytest benchmarks/test_verdicts.py --benchmark-enable --benchmark-json FILE` wrote, oldest first.
+
+    Raises:
+        OSError: if a file cannot be read.
+        ValueError: if one was not written by that.
+    """
+    columns: dict[str, dict[str, float]] = {}
+    for path in runs:
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            found = {one["params"]["case"]: one["stats"]["median"] for one in run["benchmarks"]}
+            columns[run["benchmarks"][0]["extra_info"]["version"]] = found
+        except (ValueError, LookupError, TypeError) as error:
+            raise ValueError(f"{path} must be what the benchmark of verdicts wrote, got {error!r}") from error
+    cases = list(dict.fromkeys(case for found in columns.values() for case in found))
+    lines = [f"| judged, every law | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
+    for case in cases:
+        cells = [f"{found[case]:.2g}" if case in found else "" for found in columns.values()]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    lines.append("\nSeconds of the processor, on one thread, one run each, at default settings.")
+    return "\n".join(lines)

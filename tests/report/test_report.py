@@ -18,7 +18,7 @@ from mathcheck.engine.claim import Settings
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.readable import readable, unicode_maths
 from mathcheck.engine.residual import Kind, Residual
-from mathcheck.report import files, json_file, junit, terminal
+from mathcheck.report import bench, files, json_file, junit, terminal
 from mathcheck.report.report import Report, Totals
 from mathcheck.runner.proofs import StepResult
 from mathcheck.runner.run import Options, Result, Task
@@ -366,3 +366,20 @@ def test_pages_are_made_from_a_report(tmp_path: Path) -> None:
     assert "```" not in page
     with pytest.raises(ValueError, match="marks"):
         pages.replace_between(proof, "derivations", "text")
+
+
+def test_what_verdicts_cost_stands_side_by_side(tmp_path: Path) -> None:
+    runs = []
+    for version, seconds in (("0.1.0", {"a flow": 97.3}), ("0.2.0", {"a flow": 6.61, "an image": 12.0})):
+        benchmarks = [
+            {"params": {"case": case}, "stats": {"median": cost}, "extra_info": {"version": version}}
+            for case, cost in seconds.items()
+        ]
+        runs.append(tmp_path / f"{version}.json")
+        runs[-1].write_text(json.dumps({"benchmarks": benchmarks}))
+    table = bench.verdicts(runs).splitlines()
+    assert table[:2] == ["| judged, every law | 0.1.0 | 0.2.0 |", "| --- | --- | --- |"]
+    assert table[2:4] == ["| a flow | 97 | 6.6 |", "| an image |  | 12 |"]
+    runs[0].write_text("{}")
+    with pytest.raises(ValueError, match=r"0\.1\.0\.json must be what the benchmark of verdicts wrote"):
+        bench.verdicts(runs)
