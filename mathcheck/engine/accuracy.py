@@ -30,12 +30,13 @@ class Loss:
     """Digits that were lost at one input.
 
     Attributes:
-        how: "rounding", if rounding at random moves the answer as far; "approximation", if the error is below the square
-            root of eps.
+        how: "rounding", if rounding at random moves the answer as far, or the error is below the smallest normal number, where
+            arithmetic may flush to 0; "approximation", if it is below the square root of eps; "breakdown", if no number came
+            back for an input out of the ordinary.
         digits: decimal digits that are left, 0 where not even the sign is.
     """
 
-    how: Literal["rounding", "approximation"]
+    how: Literal["rounding", "approximation", "breakdown"]
     digits: float
 
 
@@ -46,16 +47,20 @@ class Accuracy:
         check: generator of residuals.
         subject: whose rounding is measured.
         dtype: of the inputs, to say what a small error is.
+        extreme: whether the inputs are out of the ordinary, so that infinity and NaN are lost digits too.
     """
 
-    def __init__(self, check: Check, subject: Any, dtype: torch.dtype):
+    def __init__(self, check: Check, subject: Any, dtype: torch.dtype, *, extreme: bool = False):
+        self._extreme = extreme
         self._check, self._subject = check, subject
-        self._small = math.sqrt(torch.finfo(dtype).eps)
+        self._small, self._tiny = math.sqrt(torch.finfo(dtype).eps), torch.finfo(dtype).tiny
         self._sizes: dict[int, list[float]] = defaultdict(list)
+        self._needed: dict[int, float] = {}
+        self._usual: dict[int, float] | None = None
         self._wrong: dict[int, float] = {}
 
     def seen(self, place: int, residual: Residual) -> None:
-        """Takes note of how large the numbers of the comparison at `place` are that hold."""
+        """Takes note of how large the numbers of the comparison at `place` are."""
         if residual.entries is not None and residual.entries.size.numel():
             self._sizes[place].append(float(residual.entries.size.max()))
 
@@ -66,8 +71,10 @@ class Accuracy:
             return None
         bad = (entries.error > entries.bound) | entries.error.isnan()
         if not bool((entries.error[bad].isfinite() & entries.size[bad].isfinite()).all()):
-            return None
-        if bool((entries.error[bad] <= self._small * self._natural(place, entries)[bad]).all()):
+            return Loss("breakdown", 0.0) if self._extreme else None
+        if bool((entries.error[bad] <= self._tiny).all()):
+            return Loss("rounding", self._digits(entries, bad))
+        if self._is_small(place, entries, bad):
             return Loss("approximation", self._digits(entries, bad))
         relative = self._relative(entries, bad)
         if place in self._wrong and self._wrong[place] / 10 <= relative <= 10 * self._wrong[place]:
@@ -77,11 +84,28 @@ class Accuracy:
         self._wrong[place] = relative
         return None
 
-    def _natural(self, place: int, entries: Entries) -> Tensor:
-        """The size that a small error is small beside: that of the number itself, or, of a zero, what is usual here."""
-        usual = sorted(self._sizes[place])
-        fallback = min(1.0, usual[len(usual) // 2]) if usual else 0.0
-        return torch.where(entries.size > 0, entries.size, fallback)
+    def _is_small(self, place: int, entries: Entries, bad: Tensor) -> bool:
+        """Whether errors are below the square root of eps beside the numbers themselves, or beside what is usual here.
+
+        A true value of 0, or next to it, has no size of its own: an iteration that ends at a width of 1e-12 is as good there as
+        elsewhere. What is usual is known in the end, so an error that is small beside 1 passes until then; see `settled`.
+        """
+        needed = entries.error[bad] / self._small
+        beside = needed > entries.size[bad]
+        if not bool(beside.any()):
+            return True
+        largest = float(needed[beside].max())
+        if self._usual is not None:
+            return largest <= self._usual.get(place, 0.0)
+        if largest <= 1:
+            self._needed[place] = max(largest, self._needed.get(place, 0.0))
+        return largest <= 1
+
+    def settled(self) -> bool:
+        """Whether what passed for small is so beside the numbers that were met; from now on it is what is compared with."""
+        if self._usual is None:
+            self._usual = {place: min(1.0, sorted(sizes)[len(sizes) // 2]) for place, sizes in self._sizes.items()}
+        return all(needed <= self._usual.get(place, 0.0) for place, needed in self._needed.items())
 
     @staticmethod
     def _relative(entries: Entries, bad: Tensor) -> float:

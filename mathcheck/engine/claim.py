@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from hypothesis import strategies as st
 
+from mathcheck.engine import half
 from mathcheck.engine.accuracy import Accuracy
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
@@ -86,6 +87,8 @@ class Claim:
         uses: claims that the proof relies on.
         examples: inputs to try by default.
         defining: whether it says what the kind is, so that a subject on which it is skipped has not been judged.
+        half: whether it can be judged in bfloat16: its true values come from an oracle, of the inputs as they were drawn.
+        extreme: whether its inputs are out of the ordinary, so that a breakdown there is told as lost digits.
         parent: the claim whose proof this is a step of.
     """
 
@@ -97,6 +100,8 @@ class Claim:
     uses: tuple[Claim, ...] = ()
     examples: int = 100
     defining: bool = False
+    half: bool = False
+    extreme: bool = False
     parent: Claim | None = None
 
     @property
@@ -213,10 +218,13 @@ def claim(
     uses: Sequence[Claim] = (),
     examples: int = 100,
     defining: bool = False,
+    half: bool = False,
+    extreme: bool = False,
 ) -> Callable[[Check], Claim]:
     """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
+    slips, mended = dict(mutants or {}), dict(repairs or {})
     return lambda check: Claim(
-        check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples, defining
+        check, given, reference, slips, mended, tuple(uses), examples, defining, half, extreme
     )
 
 
@@ -299,15 +307,24 @@ def verify(
     if subject is None or subject is claim.reference:
         subject, settings = claim.reference, dataclasses.replace(settings, accuracy="full")
     dtype = dtype or getattr(subject, "dtype", None) or torch.float64
-    protected = guarded(subject, settings.timeout)
+    if dtype in (torch.float32, torch.float64):
+        compared, given = dtype, claim.given
+        protected = guarded(subject, settings.timeout)
+    elif dtype in half.HALF:
+        compared, given = torch.float32, half.drawn(claim.given)
+        protected = half.widened(guarded(subject, settings.timeout))
+    else:
+        raise TypeError(f"dtype must be torch.float64, torch.float32 or torch.bfloat16, got {dtype}")
 
     examples = settings.examples or claim.examples
 
     lenient = settings.accuracy == "maths"
 
     def run(candidate: Any, examples: int = examples, *, shrink: bool = False, lenient: bool = lenient) -> Outcome:
-        strategy = None if claim.given is None else claim.given(candidate, dtype)
-        accuracy = Accuracy(claim.check, candidate, dtype) if lenient else None
+        if reason := half.refusal(dtype, claim.half):
+            return Outcome(reason=reason)
+        strategy = None if given is None else given(candidate, compared)
+        accuracy = Accuracy(claim.check, candidate, compared, extreme=claim.extreme) if lenient else None
         return search(
             claim.check,
             candidate,

@@ -82,8 +82,32 @@ def search(
     A residual above its bound refutes, and so does NaN; the search then shrinks the input if `shrink`. An input at
     which the check raises `NotImplementedError` or `Undecided` compares no further. Each input comes with a seed for
     torch's global generator, drawn like the rest, so that a subject that draws random numbers is reproducible. With
-    `accuracy`, an error that is lost digits and no wrong maths is noted, and the search goes on.
+    `accuracy`, an error that is lost digits and no wrong maths is noted, and the search goes on; it starts again where an
+    error turns out not to be small beside the numbers that were met.
     """
+
+    def run() -> Outcome:
+        return _search(
+            check, subject, strategy, examples=examples, seed=seed, device=device, shrink=shrink, accuracy=accuracy
+        )
+
+    outcome = run()
+    if accuracy is not None and outcome.status is Status.INACCURATE and not accuracy.settled():
+        return run()
+    return outcome
+
+
+def _search(
+    check: Callable[..., Iterator[Residual]],
+    subject: Any,
+    strategy: st.SearchStrategy[Any] | None,
+    *,
+    examples: int,
+    seed: int,
+    device: torch.device | str,
+    shrink: bool,
+    accuracy: Accuracy | None,
+) -> Outcome:
     outcome = Outcome()
     failures: dict[str, Exception] = {}
     # A count of inputs to shrink by, and not a time, so that every machine finds the same counterexample.
@@ -203,7 +227,7 @@ def _compare(
                 if outcome.loss is None or _worse(loss, inputs, outcome):
                     outcome.loss, outcome.failure = loss, residual
                     outcome.inputs, outcome.torch_seed = inputs, torch_seed
-            elif accuracy is not None:
+            if accuracy is not None:
                 accuracy.seen(place, residual)
             highest = max(highest, residual.ratio)
     except (NotImplementedError, Undecided) as why:

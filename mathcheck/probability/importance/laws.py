@@ -170,6 +170,7 @@ def shifts_with_its_weights(s: Importance, log_weights: Tensor, values: Tensor, 
     if not s.self_normalized and (abs(shift) > 30 or shift > 0):
         # The estimate must fit into the dtype, before and after.
         log_weights, shift = log_weights.clamp(-30.0, 20.0), math.copysign(min(abs(shift), 30.0), shift)
+    shift = strategies.within(s.reach, log_weights, shift)
     moved = log_weights + shift
     factor = 1.0 if s.self_normalized else math.exp(shift)
     scale = _size(s, moved, values) + factor * _size(s, log_weights, values)
