@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -75,7 +75,8 @@ class Accuracy:
         if bool((entries.error[bad] <= self._tiny).all()):
             return Loss("rounding", self._digits(entries, bad))
         if self._is_small(place, entries, bad):
-            return Loss("approximation", self._digits(entries, bad))
+            beside = entries.size.clamp(min=1.0 if self._usual is None else self._usual.get(place, 0.0))
+            return Loss("approximation", self._digits(replace(entries, size=beside), bad))
         relative = self._relative(entries, bad)
         if place in self._wrong and self._wrong[place] / 10 <= relative <= 10 * self._wrong[place]:
             return None  # while a counterexample shrinks, one of about the same size need not be measured again

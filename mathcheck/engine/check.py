@@ -88,7 +88,9 @@ def check(
             warnings.warn(f"{evidence.subject}: {claim.title}: {evidence.loss}", InaccurateWarning, stacklevel=3)
     if all(evidence.status is Status.SKIPPED for evidence in found):
         problems = [problem for problem in problems if not problem.startswith("NOT COMPARED")]
-        problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(dict.fromkeys(e.reason or "" for e in found)))
+        problems.append(
+            "NOTHING COMPARED  every law was skipped: " + "; ".join(dict.fromkeys(e.reason or "" for e in found))
+        )
     if failed or problems:
         rest = [evidence for evidence in found if evidence not in failed]
         raise Refuted("\n".join([*_verdicts(failed), *problems, *_hints(subject), *_lines(rest)]), found)

@@ -27,7 +27,7 @@ class Outcome:
     """What a search found.
 
     `inputs`, `failure` and `torch_seed` belong to the smallest counterexample, or where digits are lost to the input where
-    the fewest are left, which `loss` says. `tried` are the inputs before a failure, each with torch's seed.
+    the fewest are left, which `loss` says. `tried` are the inputs at which all was within bounds, each with torch's seed.
     """
 
     status: Status = Status.SKIPPED
@@ -125,7 +125,6 @@ def _search(
         torch.manual_seed(torch_seed)
         if not failures:
             outcome.examples += 1
-            outcome.tried.append((inputs, torch_seed))
         try:
             highest = _compare(check, subject, to_device(inputs, device), torch_seed, outcome, accuracy)
         except (_Exceeded, _Fault) as failure:
@@ -136,6 +135,8 @@ def _search(
             if isinstance(failure, _Fault) and failure.final:
                 budget = 0
             raise
+        if not failures and highest <= 1:
+            outcome.tried.append((inputs, torch_seed))
         if strategy is not None and highest > 0:
             hypothesis.target(min(highest, 1e300))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from museum.exhibit import Exhibit
 from museum.test_museum import TWINS
+
 from right_code import (
     right_convexity,
     right_divergences,

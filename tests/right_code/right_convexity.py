@@ -22,13 +22,11 @@ from mathcheck import (
 from right_code.subject import Right, always
 
 
-
 def guarded_by_hand(x: Tensor, beta: float) -> Tensor:
     """The shift is 0 where a row is infinite."""
     top = x.amax(-1, keepdim=True)
     top = torch.where(top.isfinite(), top, 0.0).detach()
     return ((beta * (x - top)).exp().sum(-1).log() / beta) + top.squeeze(-1)
-
 
 
 class WithSoftmax(torch.autograd.Function):
@@ -177,9 +175,7 @@ SUBJECTS = {
             box([0.0, -1.0], [0.5, 3.0]),
         ),
     ),
-    "projection onto the orthant": always(
-        check_projection, Projection(torch.relu, box([0.0] * 3, [math.inf] * 3))
-    ),
+    "projection onto the orthant": always(check_projection, Projection(torch.relu, box([0.0] * 3, [math.inf] * 3))),
     "projection onto a half-space": always(check_projection, half_space()),
     "projection onto a hyperplane": always(check_projection, hyperplane()),
     "projection onto the simplex (Duchi)": always(check_projection, Projection(duchi, SIMPLEX)),

@@ -175,9 +175,7 @@ SUBJECTS = {
     ),
     "total variation": always(
         check_f_divergence,
-        FDivergence(
-            total_variation, tv_generator, lambda: (arb.exact(1) / 2, arb.exact(1) / 2), strict=False
-        ),
+        FDivergence(total_variation, tv_generator, lambda: (arb.exact(1) / 2, arb.exact(1) / 2), strict=False),
     ),
     "Pearson's chi-square": always(check_f_divergence, PEARSON_ROW),
     "variational form of KL": form(

@@ -42,9 +42,7 @@ def affine_coupling(dtype: torch.dtype) -> Bijection:
         y1, y2 = y.chunk(2, dim=1)
         return torch.cat([y1, (y2 - t(y1)) * torch.exp(-s(y1))], dim=1)
 
-    return Bijection(
-        forward, inverse, lambda x: s(x[:, :2]).sum(1), (4,), lambda y: -s(y[:, :2]).sum(1), dtype=dtype
-    )
+    return Bijection(forward, inverse, lambda x: s(x[:, :2]).sum(1), (4,), lambda y: -s(y[:, :2]).sum(1), dtype=dtype)
 
 
 def additive_coupling(dtype: torch.dtype) -> Bijection:
@@ -140,9 +138,7 @@ def autoregressive(dtype: torch.dtype) -> Bijection:
             x = torch.cat([x[:, :k], ((y[:, k] - m) * (-a).exp()).unsqueeze(1), x[:, k + 1 :]], 1)
         return x
 
-    return Bijection(
-        forward, inverse, lambda x: sum(parameters(x, k)[1] for k in range(3)), (3,), dtype=dtype
-    )
+    return Bijection(forward, inverse, lambda x: sum(parameters(x, k)[1] for k in range(3)), (3,), dtype=dtype)
 
 
 def inverse_autoregressive(dtype: torch.dtype) -> Bijection:
@@ -271,7 +267,10 @@ def radial(dtype: torch.dtype) -> Bijection:
 def sylvester(dtype: torch.dtype) -> Bijection:
     q = torch.linalg.qr(numbers(27, 3, 2, dtype=torch.float64))[0].to(dtype)
     r1, r2 = (torch.triu(numbers(k, 2, 2, dtype=dtype), 1) for k in (28, 29))
-    r1, r2 = r1 + torch.diag(torch.tensor([0.6, 0.8], dtype=dtype)), r2 + torch.diag(torch.tensor([0.9, 0.5], dtype=dtype))
+    r1, r2 = (
+        r1 + torch.diag(torch.tensor([0.6, 0.8], dtype=dtype)),
+        r2 + torch.diag(torch.tensor([0.9, 0.5], dtype=dtype)),
+    )
 
     def inner(z: Tensor) -> Tensor:
         return z @ q @ r2.T + 0.1
@@ -325,7 +324,10 @@ def stopped_early(error: float) -> Callable[[torch.dtype], Bijection]:
             low, high = torch.full_like(y, -64.0), torch.full_like(y, 64.0)
             while bool((high - low > width).any()):
                 middle = (low + high) / 2
-                low, high = torch.where(increasing(middle) > y, low, middle), torch.where(increasing(middle) > y, middle, high)
+                low, high = (
+                    torch.where(increasing(middle) > y, low, middle),
+                    torch.where(increasing(middle) > y, middle, high),
+                )
             return (low + high) / 2 + width / 7
 
         return Bijection(increasing, inverse, lambda x: slope(x).log(), inverse_error=error * width)
@@ -409,7 +411,9 @@ def elementwise(
     forward: Any, inverse: Any, log_det: Any, domain: Interval | None = None, codomain: Interval | None = None
 ) -> Right:
     real = Interval(reach=10.0)
-    return always(check_bijection, Bijection(forward, inverse, log_det, domain=domain or real, codomain=codomain or real))
+    return always(
+        check_bijection, Bijection(forward, inverse, log_det, domain=domain or real, codomain=codomain or real)
+    )
 
 
 SUBJECTS = {

@@ -165,7 +165,9 @@ SUBJECTS = {
     "gradient of an ELBO by log-densities": pathwise(elbo_by_log_densities, MEAN_AND_LOG_STD, Normal(nodes=24)),
     "pathwise gradient in the mean": pathwise(quadratic, LINE, Normal()),
     "score-function gradient": estimator(score, vmap(quadratic, (None, 0)), LINE, Normal()),
-    "score-function gradient with a baseline": estimator(score_with_baseline, vmap(quadratic, (None, 0)), LINE, Normal()),
+    "score-function gradient with a baseline": estimator(
+        score_with_baseline, vmap(quadratic, (None, 0)), LINE, Normal()
+    ),
     "score-function gradient of three draws": estimator(score_of_three, mean_of_three, LINE, Normal(dim=3, nodes=16)),
     "leave-one-out gradient of three draws": estimator(leave_one_out, mean_of_three, LINE, Normal(dim=3, nodes=16)),
     "leave-one-out gradient of two coins": estimator(

@@ -47,9 +47,7 @@ TRANSFORMS = {
     "tanh": transform(lambda c: tt.TanhTransform()),
     "softplus": transform(lambda c: tt.SoftplusTransform()),
     "affine": transform(lambda c: tt.AffineTransform(c(1.0), c(3.0))),
-    "affine of a vector": transform(
-        lambda c: tt.AffineTransform(c(1.0, 2.0, 0.0), c(2.0, -3.0, 0.1), event_dim=1)
-    ),
+    "affine of a vector": transform(lambda c: tt.AffineTransform(c(1.0, 2.0, 0.0), c(2.0, -3.0, 0.1), event_dim=1)),
     "power": transform(lambda c: tt.PowerTransform(c(3.0)), AWAY, domain=AWAY),
     "composition": transform(
         lambda c: tt.ComposeTransform([tt.AffineTransform(c(1.0, 2.0), c(2.0, 0.5), event_dim=1), tt.ExpTransform()])

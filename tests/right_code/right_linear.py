@@ -130,9 +130,7 @@ SUBJECTS = {
         (1, 2, 2),
     ),
     "mean": linear(lambda x: x.mean(-1, keepdim=True), lambda y: y.expand(*y.shape[:-1], 4) / 4, (4,), (1,)),
-    "diagonal scaling": linear(
-        lambda x: x * SPECTRUM.to(x.dtype), lambda y: y * SPECTRUM.to(y.dtype), (6,), (6,)
-    ),
+    "diagonal scaling": linear(lambda x: x * SPECTRUM.to(x.dtype), lambda y: y * SPECTRUM.to(y.dtype), (6,), (6,)),
     "complex numbers as pairs": linear(
         lambda x: torch.view_as_real(torch.view_as_complex(x.contiguous()) * complex(1, 2)),
         lambda y: torch.view_as_real(torch.view_as_complex(y.contiguous()) * complex(1, -2)),

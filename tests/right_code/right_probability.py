@@ -272,7 +272,9 @@ DENSITIES = {
     ),
     "Cauchy density": density(lambda x: -math.log(math.pi) - torch.log1p(x**2)),
     "Student's density": density(student),
-    "Gumbel density": density(lambda x: -(x + (-x).exp()), Interval(reach=5.0), cdf=lambda x: torch.exp(-torch.exp(-x))),
+    "Gumbel density": density(
+        lambda x: -(x + (-x).exp()), Interval(reach=5.0), cdf=lambda x: torch.exp(-torch.exp(-x))
+    ),
     "exponential density": density(
         lambda x: inside(x, 0, math.inf, lambda t: math.log(1.5) - 1.5 * t, 1.0),
         POSITIVE,
@@ -304,11 +306,11 @@ QUANTILES = {
     "exponential quantile by log(1 - u)": quantile(
         lambda u: -torch.log(1 - u) / 1.5, lambda x: 1 - torch.exp(-1.5 * x.clamp(min=0)), Interval(0.0, reach=20.0)
     ),
-    "Cauchy quantile": quantile(
-        lambda u: torch.tan(math.pi * (u - 0.5)), lambda x: torch.atan(x) / math.pi + 0.5
-    ),
+    "Cauchy quantile": quantile(lambda u: torch.tan(math.pi * (u - 0.5)), lambda x: torch.atan(x) / math.pi + 0.5),
     "logistic quantile": quantile(torch.logit, torch.sigmoid),
-    "logistic quantile by logarithms": quantile(lambda u: 1 + 2 * (u.log() - (1 - u).log()), lambda x: torch.sigmoid((x - 1) / 2)),
+    "logistic quantile by logarithms": quantile(
+        lambda u: 1 + 2 * (u.log() - (1 - u).log()), lambda x: torch.sigmoid((x - 1) / 2)
+    ),
     "Gumbel quantile": quantile(lambda u: -torch.log(-torch.log(u)), lambda x: torch.exp(-torch.exp(-x))),
     "Weibull quantile": quantile(
         lambda u: 2 * (-torch.log1p(-u)) ** (1 / 1.5),
@@ -321,7 +323,8 @@ QUANTILES = {
     ),
     "normal quantile": quantile(torch.special.ndtri, torch.special.ndtr),
     "normal quantile by erfinv": quantile(
-        lambda u: 1 + 2 * math.sqrt(2) * torch.erfinv(2 * u - 1), lambda x: 0.5 * (1 + torch.erf((x - 1) / 2 / math.sqrt(2)))
+        lambda u: 1 + 2 * math.sqrt(2) * torch.erfinv(2 * u - 1),
+        lambda x: 0.5 * (1 + torch.erf((x - 1) / 2 / math.sqrt(2))),
     ),
     "uniform quantile": quantile(lambda u: 3 * u - 1, lambda x: ((x + 1) / 3).clamp(0, 1), Interval(-1.0, 2.0)),
     "Pareto quantile": quantile(
@@ -372,9 +375,7 @@ SAMPLERS = {
     "geometric sampler": sampler(
         lambda n, g, dtype: geometric_quantile(uniform(n, g, dtype)), geometric_cdf, left_cdf=geometric_left_cdf
     ),
-    "Poisson sampler by products": sampler(
-        knuth, poisson_cdf, left_cdf=poisson_left_cdf, mean=2.0, variance=2.0
-    ),
+    "Poisson sampler by products": sampler(knuth, poisson_cdf, left_cdf=poisson_left_cdf, mean=2.0, variance=2.0),
     "Bernoulli sampler": sampler(
         lambda n, g, dtype: (uniform(n, g, dtype) < 0.3).to(dtype),
         lambda x: 0.7 * (x >= 0) + 0.3 * (x >= 1).double(),
@@ -406,9 +407,7 @@ LIKELIHOODS = {
         lambda t, logits: -functional.softplus((1 - 2 * t) * logits).sum(-1), bernoullis("logit")
     ),
     "Bernoulli likelihood with logsigmoid": likelihood(
-        lambda t, logits: (
-            t * functional.logsigmoid(logits) + (1 - t) * functional.logsigmoid(-logits)
-        ).sum(-1),
+        lambda t, logits: (t * functional.logsigmoid(logits) + (1 - t) * functional.logsigmoid(-logits)).sum(-1),
         bernoullis("logit"),
     ),
     "Bernoulli likelihood by torch's cross-entropy": likelihood(
@@ -428,10 +427,10 @@ LIKELIHOODS = {
         lambda t, p: p.gather(-1, t.unsqueeze(-1)).squeeze(-1).log().sum(-1), categoricals("probabilities")
     ),
     "normal likelihood by log-variances": likelihood(
-        lambda x, m, l: -0.5 * (LOG_2_PI + l + (x - m) ** 2 / l.exp()).sum(-1), normals("log_variance", reach=20)
+        lambda x, m, lv: -0.5 * (LOG_2_PI + lv + (x - m) ** 2 / lv.exp()).sum(-1), normals("log_variance", reach=20)
     ),
     "normal likelihood by log-variances of any size": likelihood(
-        lambda x, m, l: -0.5 * (LOG_2_PI + l + (x - m) ** 2 * (-l).exp()).sum(-1), normals("log_variance")
+        lambda x, m, lv: -0.5 * (LOG_2_PI + lv + (x - m) ** 2 * (-lv).exp()).sum(-1), normals("log_variance")
     ),
     "normal likelihood by variances": likelihood(
         lambda x, m, v: (-0.5 * (x - m) ** 2 / v - 0.5 * torch.log(2 * math.pi * v)).sum(-1), normals("variance")
@@ -453,13 +452,15 @@ LIKELIHOODS = {
         lambda t, r: (t * r.log() - r - torch.lgamma(t + 1)).sum(-1), poissons(boundary=False)
     ),
     "Poisson likelihood by log-rates": likelihood(
-        lambda t, l: (t * l - l.exp() - torch.lgamma(t + 1)).sum(-1), poissons("log_rate")
+        lambda t, lr: (t * lr - lr.exp() - torch.lgamma(t + 1)).sum(-1), poissons("log_rate")
     ),
     "Poisson likelihood of torch": likelihood(lambda t, r: Poisson(r).log_prob(t).sum(-1), poissons(boundary=False)),
 }
 WEIGHTS = {
     "importance-weighted mean": importance(lambda w, f: (w.exp() * f).mean(-1), reach=60.0),
-    "importance-weighted mean by a product": importance(lambda w, f: (torch.exp(w) * f).sum(-1) / w.shape[-1], reach=30.0),
+    "importance-weighted mean by a product": importance(
+        lambda w, f: (torch.exp(w) * f).sum(-1) / w.shape[-1], reach=30.0
+    ),
     "self-normalised estimate by softmax": importance(
         lambda w, f: (torch.softmax(w, -1) * f).sum(-1),
         self_normalized=True,

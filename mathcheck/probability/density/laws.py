@@ -21,6 +21,8 @@ from mathcheck.probability.density.mass import mass
 from mathcheck.probability.density.record import Density, Map, ends, middle
 from mathcheck.probability.density.slips import Slip
 
+_PROMISE = "say in the record which absolute error the cdf may have, with cdf_ulps"
+
 
 def _draw(d: Density, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
     shapes = st.sampled_from([(*batch, *d.event_shape) for batch in d.batch_shapes])
@@ -183,6 +185,7 @@ def _cdf(change: Callable[[Map, Tensor], Tensor]) -> Slip:
     },
     repairs=slips.REPAIRS,
     examples=20,
+    remedy=_PROMISE,
 )
 def cdf_is_the_mass_below(d: Density, x: Tensor) -> Iterator[Residual]:
     r"""The distribution function is the mass below: $F(x) = \int_{-\infty}^x e^{\log p(t)}\,\mathrm dt$.
