@@ -21,6 +21,9 @@ Check = Callable[..., Iterator[Residual]]
 # most 0.21 of the scatter of eight runs (median 0.03). With its quadratic term doubled they are 75 times the scatter or more
 # at distances of 1e-5, and 6e11 times at 1; a search that finds one such input refutes.
 _RUNS, _MARGIN = 8, 4.0
+# A unit in the last place of double precision beside that of single; a part of it says that an error shrinks with it.
+_FINER = 2.0**-29
+_SHRINKS = 2.0**10
 # An error so much larger after three runs is not explained by the rest.
 _HOPELESS = 1e3
 
@@ -51,10 +54,10 @@ class Accuracy:
     """
 
     def __init__(self, check: Check, subject: Any, dtype: torch.dtype, *, extreme: bool = False):
-        self._extreme = extreme
+        self._extreme, self._dtype = extreme, dtype
         self._check, self._subject = check, subject
         self._small, self._tiny = math.sqrt(torch.finfo(dtype).eps), torch.finfo(dtype).tiny
-        self._sizes: dict[int, list[float]] = defaultdict(list)
+        self._sizes: dict[int, float] = defaultdict(float)
         self._needed: dict[int, float] = {}
         self._usual: dict[int, float] | None = None
         self._wrong: dict[int, float] = {}
@@ -62,7 +65,8 @@ class Accuracy:
     def seen(self, place: int, residual: Residual) -> None:
         """Takes note of how large the numbers of the comparison at `place` are."""
         if residual.entries is not None and residual.entries.size.numel():
-            self._sizes[place].append(float(residual.entries.size.max()))
+            size = residual.entries.size
+            self._sizes[place] = max(self._sizes[place], float(torch.where(size.isfinite(), size, 0.0).max()))
 
     def loss(self, inputs: tuple[Any, ...], torch_seed: int, place: int, residual: Residual) -> Loss | None:
         """What was lost at an input where the comparison at `place` exceeds its bound; `None` if rounding is no excuse."""
@@ -86,10 +90,11 @@ class Accuracy:
         return None
 
     def _is_small(self, place: int, entries: Entries, bad: Tensor) -> bool:
-        """Whether errors are below the square root of eps beside the numbers themselves, or beside what is usual here.
+        """Whether errors are below the square root of eps beside the numbers themselves, or beside the size usual here.
 
         A true value of 0, or next to it, has no size of its own: an iteration that ends at a width of 1e-12 is as good there as
-        elsewhere. What is usual is known in the end, so an error that is small beside 1 passes until then; see `settled`.
+        elsewhere. The usual size is that of the largest number met, 1 at most. It is known in the end, so an error that is
+        small beside 1 passes until then; see `settled`.
         """
         needed = entries.error[bad] / self._small
         beside = needed > entries.size[bad]
@@ -105,7 +110,7 @@ class Accuracy:
     def settled(self) -> bool:
         """Whether what passed for small is so beside the numbers that were met; from now on it is what is compared with."""
         if self._usual is None:
-            self._usual = {place: min(1.0, sorted(sizes)[len(sizes) // 2]) for place, sizes in self._sizes.items()}
+            self._usual = {place: min(1.0, size) for place, size in self._sizes.items()}
         return all(needed <= self._usual.get(place, 0.0) for place, needed in self._needed.items())
 
     @staticmethod
@@ -117,7 +122,11 @@ class Accuracy:
         return max(0.0, -math.log10(max(self._relative(entries, bad), 1e-300)))
 
     def _explained(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries, bad: Tensor) -> bool:
-        """Whether rounding at random moves each bad number about as far as its error goes."""
+        """Whether rounding at random moves each bad number about as far as its error goes.
+
+        Code that does not compute with torch is not moved by it. There the arguments are moved instead, and it is computed in
+        the other precision.
+        """
         excess = (entries.error - entries.bound)[bad]
         scatter = torch.zeros_like(excess)
         for inputs_too in (False, True):
@@ -130,10 +139,37 @@ class Accuracy:
                 if bool((excess <= _MARGIN * scatter).all()):
                     return self._repeats(inputs, torch_seed, place, entries)
                 if run >= 2 and 0 < float(scatter.max()) < float(excess.max()) / (_HOPELESS * _MARGIN):
-                    return False
-            if bool((scatter > 0).any()):
+                    break
+                if run >= 2 and not inputs_too and not bool((scatter > 0).any()):
+                    break
+            if not inputs_too and bool((scatter > 0).any()):
                 return False  # torch computes it: moving the inputs too would only measure how the truth bends
-        return False
+        return self._scales(inputs, torch_seed, place, entries, bad) and self._repeats(
+            inputs, torch_seed, place, entries
+        )
+
+    def _scales(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries, bad: Tensor) -> bool:
+        """Whether the errors are larger in single precision, or smaller in double, as those of rounding are.
+
+        The unit in the last place is 2^29 times as large there. An error of wrong maths is the same in both.
+        """
+        excess = (entries.error - entries.bound)[bad]
+        other = torch.float64 if self._dtype == torch.float32 else torch.float32
+        elsewhere = _in_precision(inputs, other)
+        if other == torch.float64:
+            torch.manual_seed(torch_seed)
+            found = self._again(self._subject, elsewhere, place)
+            if found is None or found.error.shape != entries.error.shape:
+                return False
+            return bool(((found.error <= found.bound) | (found.error <= entries.error / _SHRINKS))[bad].all())
+        # What is lost at one input may be nothing, by chance, or all there is; so its neighbours are asked, too.
+        largest = torch.zeros_like(excess)
+        for run in range(_RUNS):
+            torch.manual_seed(torch_seed)
+            found = self._again(self._subject, _nearby(elsewhere, torch.Generator().manual_seed(run)), place)
+            if found is not None and found.error.shape == entries.error.shape:
+                largest = torch.maximum(largest, torch.where(found.error.isfinite(), found.error, 0.0)[bad])
+        return bool((excess <= _MARGIN * _FINER * largest).all())
 
     def _repeats(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries) -> bool:
         """Whether the subject answers the same again: one that draws as it likes scatters without any rounding."""
@@ -147,3 +183,28 @@ class Accuracy:
         except Exception:  # an argument that was moved may have left the domain
             return None
         return residual.entries if residual is not None else None
+
+
+def _in_precision(value: Any, dtype: torch.dtype) -> Any:
+    """`value` with every floating tensor in it in another precision."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_in_precision(v, dtype) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(_in_precision(v, dtype) for v in value)
+    return value
+
+
+def _nearby(value: Any, generator: torch.Generator) -> Any:
+    """`value` with every floating number moved by up to a thousandth of it, as generated."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            return value
+        steps = torch.rand(value.shape, generator=generator, dtype=torch.float64).to(value.device) * 2 - 1
+        return (value * (1 + steps / 1000)).to(value.dtype)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_nearby(v, generator) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(_nearby(v, generator) for v in value)
+    return value
