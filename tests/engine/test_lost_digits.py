@@ -35,7 +35,10 @@ from mathcheck import (
     check_markov_kernel,
     check_smooth_max,
     normals,
+    verify,
 )
+from mathcheck.divergence import gaussian_kl
+from mathcheck.divergence.divergence import Divergence, equals_the_definition, finite_wherever_the_true_value_is
 from mathcheck.engine.evidence import Status
 
 KL = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -281,11 +284,14 @@ def test_an_error_is_not_small_beside_numbers_that_are_never_large(settings: Set
 
 
 def test_what_keeps_the_digits_is_named_and_exists(settings: Settings) -> None:
-    with pytest.warns(InaccurateWarning, match=r"; to keep them, use mathcheck.divergence.gaussian_kl.kl_diagonal"):
-        found = check_divergence(textbook_kl, normals(reach=20), settings=few(settings))
-    assert any("kl_diagonal" in (e.remedy or "") for e in found if e.status is Status.INACCURATE)
-    assert all(e.remedy is None for e in found if e.status is Status.HOLDS)
-    assert "remedy      to keep the digits, use" in str(next(e for e in found if e.remedy))
+    found = verify(equals_the_definition, Divergence(textbook_kl, normals(reach=20)), settings=few(settings))
+    assert found.status is Status.INACCURATE
+    assert found.remedy == "use mathcheck.divergence.gaussian_kl.kl_diagonal, which takes log-variances"
+    assert hasattr(gaussian_kl, "kl_diagonal")
+    assert found.loss.endswith(f"; to keep them, {found.remedy}")
+    assert f"remedy      to keep the digits, {found.remedy}" in str(found)
+    right = Divergence(gaussian_kl.kl_diagonal, normals(reach=20))
+    assert verify(equals_the_definition, right, settings=few(settings)).remedy is None
 
 
 def test_a_breakdown_out_of_the_ordinary_is_lost_digits_and_elsewhere_a_failure(settings: Settings) -> None:
@@ -295,7 +301,12 @@ def test_a_breakdown_out_of_the_ordinary_is_lost_digits_and_elsewhere_a_failure(
         ratio = variance_q / variance_p
         return 0.5 * (ratio - 1 - ratio.log() + (mean_q - mean_p) ** 2 / variance_p).sum(-1)
 
-    found = statuses(check_divergence(by_ratio, normals("variance", reach=20), settings=few(settings)))
-    assert found["finite_wherever_the_true_value_is"] in (Status.HOLDS, Status.INACCURATE)
-    with pytest.raises(Refuted):
-        check_divergence(lambda *x: by_ratio(*x) * math.nan, normals("variance", reach=20), settings=few(settings))
+    judge = Divergence(by_ratio, normals("variance", reach=20))
+    found = verify(finite_wherever_the_true_value_is, judge, dtype=torch.float32, settings=settings)
+    assert found.status is Status.INACCURATE
+    strict = Settings(seed=settings.seed, shrink=False, accuracy="full")
+    assert (
+        verify(finite_wherever_the_true_value_is, judge, dtype=torch.float32, settings=strict).status is Status.REFUTED
+    )
+    broken = Divergence(lambda *x: by_ratio(*x) * math.nan, normals("variance", reach=20))
+    assert verify(equals_the_definition, broken, settings=few(settings)).status is Status.REFUTED

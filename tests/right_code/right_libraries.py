@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,7 +104,8 @@ SAMPLERS = {
 }
 QUANTILES = {
     "normal": distribution(quantile, td.Normal, 0.0, 1.0),
-    "Cauchy": distribution(quantile, td.Cauchy, 0.0, 1.0),
+    # In single precision tan(pi (u - 1/2)) has the wrong sign for the smallest levels.
+    "Cauchy": replace(distribution(quantile, td.Cauchy, 0.0, 1.0), dtypes=(torch.float64,)),
     "uniform": distribution(quantile, td.Uniform, 0.0, 2.0),
     "exponential": distribution(quantile, td.Exponential, 1.5),
     "Laplace": distribution(quantile, td.Laplace, 0.0, 1.0),
