@@ -55,6 +55,7 @@ class Accuracy:
 
     def __init__(self, check: Check, subject: Any, dtype: torch.dtype, *, extreme: bool = False):
         self._extreme, self._dtype = extreme, dtype
+        self._all = -math.log10(torch.finfo(dtype).eps)
         self._check, self._subject = check, subject
         self._small, self._tiny = math.sqrt(torch.finfo(dtype).eps), torch.finfo(dtype).tiny
         self._sizes: dict[int, float] = defaultdict(float)
@@ -76,31 +77,30 @@ class Accuracy:
         bad = (entries.error > entries.bound) | entries.error.isnan()
         if not bool((entries.error[bad].isfinite() & entries.size[bad].isfinite()).all()):
             return Loss("breakdown", 0.0) if self._extreme else None
+        if bool((entries.error[bad] <= self._small * entries.size[bad]).all()):
+            return Loss("approximation", self._digits(place, entries, bad))
         if bool((entries.error[bad] <= self._tiny).all()):
-            return Loss("rounding", self._digits(entries, bad))
-        if self._is_small(place, entries, bad):
-            beside = entries.size.clamp(min=1.0 if self._usual is None else self._usual.get(place, 0.0))
-            return Loss("approximation", self._digits(replace(entries, size=beside), bad))
+            return Loss("rounding", self._digits(place, entries, bad))
         relative = self._relative(entries, bad)
         if place in self._wrong and self._wrong[place] / 10 <= relative <= 10 * self._wrong[place]:
             return None  # while a counterexample shrinks, one of about the same size need not be measured again
         if self._explained(inputs, torch_seed, place, entries, bad):
-            return Loss("rounding", self._digits(entries, bad))
+            return Loss("rounding", self._digits(place, entries, bad))
+        if self._is_small(place, entries, bad):
+            least = 1.0 if self._usual is None else self._usual.get(place, 0.0)
+            return Loss("approximation", self._digits(place, entries, bad, least=least))
         self._wrong[place] = relative
         return None
 
     def _is_small(self, place: int, entries: Entries, bad: Tensor) -> bool:
-        """Whether errors are below the square root of eps beside the numbers themselves, or beside the size usual here.
+        """Whether errors are below the square root of eps beside the size usual here, or beside the numbers themselves.
 
         A true value of 0, or next to it, has no size of its own: an iteration that ends at a width of 1e-12 is as good there as
         elsewhere. The usual size is that of the largest number met, 1 at most. It is known in the end, so an error that is
         small beside 1 passes until then; see `settled`.
         """
         needed = entries.error[bad] / self._small
-        beside = needed > entries.size[bad]
-        if not bool(beside.any()):
-            return True
-        largest = float(needed[beside].max())
+        largest = float(torch.where(needed > entries.size[bad], needed, 0.0).max())
         if self._usual is not None:
             return largest <= self._usual.get(place, 0.0)
         if largest <= 1:
@@ -118,8 +118,15 @@ class Accuracy:
         """The largest relative error of the bad numbers."""
         return float((entries.error[bad] / entries.size[bad].clamp(min=torch.finfo(torch.float64).tiny)).max())
 
-    def _digits(self, entries: Entries, bad: Tensor) -> float:
-        return max(0.0, -math.log10(max(self._relative(entries, bad), 1e-300)))
+    def _digits(self, place: int, entries: Entries, bad: Tensor, *, least: float = 0.0) -> float:
+        """Decimal digits that are left of the bad numbers, beside `least` where they are smaller.
+
+        A true value of 0 has none of its own: it is compared with the largest number met, 1 at most.
+        """
+        met = min(1.0, max(self._sizes[place], float(torch.where(entries.size.isfinite(), entries.size, 0.0).max())))
+        size = torch.where(entries.size > 0, entries.size, met).clamp(min=least)
+        relative = self._relative(replace(entries, size=size), bad)
+        return min(self._all, max(0.0, -math.log10(max(relative, 1e-300))))
 
     def _explained(self, inputs: tuple[Any, ...], torch_seed: int, place: int, entries: Entries, bad: Tensor) -> bool:
         """Whether rounding at random moves each bad number about as far as its error goes.
