@@ -87,7 +87,10 @@ def check(
         elif evidence.status is Status.INACCURATE and reason is None:
             warnings.warn(f"{evidence.subject}: {claim.title}: {evidence.loss}", InaccurateWarning, stacklevel=3)
     if all(evidence.status is Status.SKIPPED for evidence in found):
-        problems.append("NOTHING COMPARED  every law was skipped: " + "; ".join(e.reason or "" for e in found))
+        problems = [problem for problem in problems if not problem.startswith("NOT COMPARED")]
+        problems.append(
+            "NOTHING COMPARED  every law was skipped: " + "; ".join(dict.fromkeys(e.reason or "" for e in found))
+        )
     if failed or problems:
         rest = [evidence for evidence in found if evidence not in failed]
         raise Refuted("\n".join([*_verdicts(failed), *problems, *_hints(subject), *_lines(rest)]), found)

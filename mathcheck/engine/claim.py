@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from hypothesis import strategies as st
 
+from mathcheck.engine import half
 from mathcheck.engine.accuracy import Accuracy
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
@@ -88,6 +89,10 @@ class Claim:
         uses: claims that the proof relies on.
         examples: inputs to try by default.
         defining: whether it says what the kind is, so that a subject on which it is skipped has not been judged.
+        half: whether it can be judged in bfloat16: its true values come from an oracle, of the inputs as they were drawn.
+        extreme: whether its inputs are out of the ordinary, so that a breakdown there is told as lost digits.
+        remedy: what to do where digits are lost, after "to keep them, ": a form of the catalogue, or a field of the record that
+            states the accuracy; a text, or a function of the subject.
         parent: the claim whose proof this is a step of.
     """
 
@@ -99,6 +104,9 @@ class Claim:
     uses: tuple[Claim, ...] = ()
     examples: int = 100
     defining: bool = False
+    half: bool = False
+    extreme: bool = False
+    remedy: str | Callable[[Any], str | None] | None = None
     parent: Claim | None = None
 
     @property
@@ -215,10 +223,14 @@ def claim(
     uses: Sequence[Claim] = (),
     examples: int = 100,
     defining: bool = False,
+    half: bool = False,
+    extreme: bool = False,
+    remedy: str | Callable[[Any], str | None] | None = None,
 ) -> Callable[[Check], Claim]:
     """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
+    slips, mended = dict(mutants or {}), dict(repairs or {})
     return lambda check: Claim(
-        check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples, defining
+        check, given, reference, slips, mended, tuple(uses), examples, defining, half, extreme, remedy
     )
 
 
@@ -302,15 +314,24 @@ def verify(
     if subject is None or subject is claim.reference:
         subject, settings = claim.reference, dataclasses.replace(settings, accuracy="full")
     dtype = dtype or getattr(subject, "dtype", None) or torch.float64
-    protected = guarded(subject, settings.timeout)
+    if dtype in (torch.float32, torch.float64):
+        compared, given = dtype, claim.given
+        protected = guarded(subject, settings.timeout)
+    elif dtype in half.HALF:
+        compared, given = torch.float32, half.drawn(claim.given)
+        protected = half.widened(guarded(subject, settings.timeout))
+    else:
+        raise TypeError(f"dtype must be torch.float64, torch.float32 or torch.bfloat16, got {dtype}")
 
     examples = settings.examples or claim.examples
 
     lenient = settings.accuracy == "maths"
 
     def run(candidate: Any, examples: int = examples, *, shrink: bool = False, lenient: bool = lenient) -> Outcome:
-        strategy = None if claim.given is None else claim.given(candidate, dtype)
-        accuracy = Accuracy(claim.check, candidate, dtype) if lenient else None
+        if reason := half.refusal(dtype, claim.half):
+            return Outcome(reason=reason)
+        strategy = None if given is None else given(candidate, compared)
+        accuracy = Accuracy(claim.check, candidate, compared, extreme=claim.extreme) if lenient else None
         return search(
             claim.check,
             candidate,
@@ -332,7 +353,9 @@ def verify(
         if status is Status.SKIPPED:
             outcome.reason = "no wrong version of the subject answers otherwise on this domain, so nothing can be told"
     elif status is Status.REFUTED and claim.parent is None:
-        diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)))
+        # In bfloat16 a subject that is mended exceeds the bounds, too: only a search says whether that is rounding.
+        at_once = dtype not in half.HALF
+        diagnosis = _diagnose(claim, protected, outcome, functools.partial(run, examples=min(examples, 30)), at_once)
     names = _input_names(claim.check, subject)
     return _record(
         Evidence(
@@ -351,6 +374,7 @@ def verify(
             if outcome.inputs is None
             else Counterexample.of(names, outcome.inputs, outcome.failure, outcome.torch_seed),
             digits=outcome.loss.digits if outcome.loss is not None and status is not Status.REFUTED else None,
+            remedy=_remedy(claim, subject, status, outcome.failure),
             reason=outcome.reason,
             proof=claim.proof,
             origin=origin,
@@ -373,6 +397,17 @@ def _input_names(check: Check, subject: Any) -> list[str]:
     return names
 
 
+# Below this, an error is one that a record's field may state.
+_SMALL = 1e-3
+
+
+def _remedy(claim: Claim, subject: Any, status: Status, worst: Residual | None) -> str | None:
+    """What keeps the digits, where some are lost, or an error is so small that it may be that of an iteration."""
+    if worst is None or not (status is Status.INACCURATE or (status is Status.REFUTED and worst.error <= _SMALL)):
+        return None
+    return claim.remedy(subject) if callable(claim.remedy) else claim.remedy
+
+
 def _name(subject: Any) -> str:
     """The record's class, with the first of its functions that has a name: "Divergence(my_kl)"."""
     fields = dataclasses.fields(subject) if dataclasses.is_dataclass(subject) else ()
@@ -382,13 +417,13 @@ def _name(subject: Any) -> str:
     return f"{type(subject).__name__}({known})" if known else type(subject).__name__
 
 
-def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any], Outcome]) -> str | None:
-    """The first repair or mutant with which the claim holds, at the counterexample as elsewhere."""
+def _diagnose(claim: Claim, subject: Any, refuted: Outcome, run: Callable[[Any], Outcome], at_once: bool) -> str | None:
+    """The first repair or mutant with which the claim holds, at the counterexample (which `at_once` asks first) as elsewhere."""
     for title, mend in {**claim.repairs, **claim.mutants}.items():
         try:
             mended = mend(subject)
             # One input says of most that they mend nothing; a search is for the rest.
-            if getattr(mended, "domain", None) == getattr(subject, "domain", None):
+            if at_once and getattr(mended, "domain", None) == getattr(subject, "domain", None):
                 with torch.random.fork_rng():
                     seed_global(refuted.torch_seed)
                     found = claim.residuals(mended, *(refuted.inputs or ()))
@@ -414,6 +449,8 @@ def _seen(status: Status, fates: Collection[str], lenient: bool) -> Status:
     return Status.SKIPPED if "equivalent" in fates and status is Status.HOLDS else status
 
 
+# How much longer the search is that a verdict of `vacuous` takes.
+_LONGER = 2
 _FATES = {
     Status.HOLDS: "survived",
     Status.INACCURATE: "survived",
@@ -440,11 +477,11 @@ def _fates(
 ) -> dict[str, str]:
     """What becomes of each mutant of a subject of which the claim holds.
 
-    The inputs that were tried on the subject come first, those that refuted another mutant before the rest; a mutant
-    that passes them all, and does not answer as the subject does, gets a search of its own. Of a subject that loses
-    digits every mutant does, since its errors are looked at one by one.
+    The inputs at which the subject was within bounds come first, those that refuted another mutant before the rest: there a
+    mutant that is not is seen, whatever digits the subject loses elsewhere. One that passes them all, and does not answer as
+    the subject does, gets a search of its own; a longer one, where otherwise nothing would be seen of any.
     """
-    tried, fates, exact = list(outcome.tried), {}, outcome.status is Status.HOLDS
+    tried, fates = list(outcome.tried), {}
     for title, mutate in claim.mutants.items():
         try:
             mutant = mutate(subject)
@@ -452,7 +489,7 @@ def _fates(
             fates[title] = "not applicable"
             continue
         if same_but_for_functions(subject, mutant):
-            refuted_by = replay(claim.check, mutant, tried, device=device) if exact else None
+            refuted_by = replay(claim.check, mutant, tried, device=device)
             if refuted_by is not None:
                 tried.insert(0, tried.pop(refuted_by))
                 fates[title] = "refuted"
@@ -461,4 +498,10 @@ def _fates(
                 fates[title] = "equivalent"
                 continue
         fates[title] = _FATES.get(run(mutant).status, "crashed")
+    if lenient and "refuted" not in fates.values():
+        longer = functools.partial(run, examples=_LONGER * max(outcome.examples, claim.examples))
+        for title in [title for title, fate in fates.items() if fate == "survived"]:
+            fates[title] = _fate(claim.mutants[title], subject, longer)
+            if fates[title] == "refuted":
+                break
     return fates

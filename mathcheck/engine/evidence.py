@@ -104,6 +104,7 @@ class Evidence:
             nothing of this subject on the inputs tried.
         counterexample: the smallest refuting input.
         digits: of an inaccurate subject, how many decimal digits are left at the counterexample, its worst input.
+        remedy: what keeps the digits, after "to keep them, ".
         diagnosis: the slip whose repair makes the claim hold.
         reason: why it was skipped, or what went wrong.
         alpha, detectable: of statistical comparisons, the largest alpha of one comparison and the smallest error that
@@ -123,6 +124,7 @@ class Evidence:
     mutants: Mapping[str, str] = field(default_factory=dict)
     counterexample: Counterexample | None = None
     digits: float | None = None
+    remedy: str | None = None
     diagnosis: str | None = None
     reason: str | None = None
     proof: str | None = None
@@ -156,7 +158,8 @@ class Evidence:
         digits = math.floor(self.digits or 0.0)
         left = f"{digits} digits are" if digits > 1 else "one digit is" if digits else "no digit is"
         at = f" at {self.counterexample}" if self.counterexample is not None else ""
-        return f"the maths is right, but {left} left{at}"
+        advice = f"; to keep them, {self.remedy}" if self.remedy else ""
+        return f"the maths is right, but {left} left{at}{advice}"
 
     @property
     def reproduce(self) -> str | None:
@@ -195,7 +198,9 @@ class Evidence:
                 lines.append(f"  true        {residual.expected}{radius}{source}")
                 lines.append(f"  error       {residual.error:.3g}, allowed {residual.bound:.3g}")
         if self.digits is not None:
-            lines.append(f"  digits      {math.floor(self.digits)} are left here, by the subject's own rounding")
+            lines.append(f"  digits      {math.floor(self.digits)} are left here")
+        if self.remedy:
+            lines.append(f"  remedy      to keep the digits, {self.remedy}")
         if self.reason:
             lines.append(f"  reason      {self.reason}")
         if self.diagnosis:

@@ -28,7 +28,7 @@ class Outcome:
     """What a search found.
 
     `inputs`, `failure` and `torch_seed` belong to the smallest counterexample, or where digits are lost to the input where
-    the fewest are left, which `loss` says. `tried` are the inputs before a failure, each with torch's seed.
+    the fewest are left, which `loss` says. `tried` are the inputs at which all was within bounds, each with torch's seed.
     """
 
     status: Status = Status.SKIPPED
@@ -83,8 +83,32 @@ def search(
     A residual above its bound refutes, and so does NaN; the search then shrinks the input if `shrink`. An input at
     which the check raises `NotImplementedError` or `Undecided` compares no further. Each input comes with a seed for
     torch's global generator, drawn like the rest, so that a subject that draws random numbers is reproducible. With
-    `accuracy`, an error that is lost digits and no wrong maths is noted, and the search goes on.
+    `accuracy`, an error that is lost digits and no wrong maths is noted, and the search goes on; it starts again where an
+    error turns out not to be small beside the numbers that were met.
     """
+
+    def run() -> Outcome:
+        return _search(
+            check, subject, strategy, examples=examples, seed=seed, device=device, shrink=shrink, accuracy=accuracy
+        )
+
+    outcome = run()
+    if accuracy is not None and outcome.status is Status.INACCURATE and not accuracy.settled():
+        return run()
+    return outcome
+
+
+def _search(
+    check: Callable[..., Iterator[Residual]],
+    subject: Any,
+    strategy: st.SearchStrategy[Any] | None,
+    *,
+    examples: int,
+    seed: int,
+    device: torch.device | str,
+    shrink: bool,
+    accuracy: Accuracy | None,
+) -> Outcome:
     outcome = Outcome()
     failures: dict[str, Exception] = {}
     # A count of inputs to shrink by, and not a time, so that every machine finds the same counterexample.
@@ -102,7 +126,6 @@ def search(
         seed_global(torch_seed)
         if not failures:
             outcome.examples += 1
-            outcome.tried.append((inputs, torch_seed))
         try:
             highest = _compare(check, subject, to_device(inputs, device), torch_seed, outcome, accuracy)
         except (_Exceeded, _Fault) as failure:
@@ -113,6 +136,8 @@ def search(
             if isinstance(failure, _Fault) and failure.final:
                 budget = 0
             raise
+        if not failures and highest <= 1:
+            outcome.tried.append((inputs, torch_seed))
         if strategy is not None and highest > 0:
             hypothesis.target(min(highest, 1e300))
 
@@ -204,7 +229,7 @@ def _compare(
                 if outcome.loss is None or _worse(loss, inputs, outcome):
                     outcome.loss, outcome.failure = loss, residual
                     outcome.inputs, outcome.torch_seed = inputs, torch_seed
-            elif accuracy is not None:
+            if accuracy is not None:
                 accuracy.seen(place, residual)
             highest = max(highest, residual.ratio)
     except (NotImplementedError, Undecided) as why:

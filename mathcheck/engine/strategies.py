@@ -136,6 +136,14 @@ def tensors(
     return st.builds(spread, st.lists(numbers, min_size=1, max_size=12), st.integers(0, 2**31 - 1))
 
 
+def within(reach: float, x: Tensor, shift: float) -> float:
+    """The number next to `shift` with which all finite entries of x + shift stay in [-reach, reach], where x itself does."""
+    finite = x[x.isfinite()].double()
+    if not finite.numel():
+        return shift
+    return max(min(shift, reach - float(finite.max())), -reach - float(finite.min()))
+
+
 def batch_shapes() -> st.SearchStrategy[tuple[int, ...]]:
     """Leading shapes: a single event, one row, three rows, two by three."""
     return st.sampled_from(BATCH_SHAPES)

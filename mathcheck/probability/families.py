@@ -37,7 +37,8 @@ class Normals:
             diagonal covariance; "covariance" or "scale_tril" (lower Cholesky factor), `(*batch, n, n)`, for a full one.
         near_equal: whether pairs may lie arbitrarily close to each other. Without, the standard deviations differ by a
             factor of 3 or more, and every coordinate of the means by one standard deviation of the second or more.
-        reach: log-variances are drawn from [-reach, reach] (diagonal covariance).
+        reach: log-variances are drawn from [-reach, reach] (diagonal covariance), in single precision up to 40 at most,
+            since quotients of variances must fit.
     """
 
     spread: str = "log_variance"
@@ -69,8 +70,11 @@ class Normals:
         if self.full:
             matrices = strategies.spd_matrices(n, dtype, batch)
             return matrices.map(_lower_factor) if self.spread == "scale_tril" else matrices
-        # A variance must stay inside the dtype, whose range is exp(+-87) for float32; a log-variance need not.
-        reach = self.reach if self.spread.startswith("log") else min(self.reach, 80.0)
+        # A quotient of two variances must stay inside the dtype, whose range is exp(+-87) for float32, and they themselves
+        # inside that of float64.
+        reach = min(
+            self.reach, 40.0 if dtype == torch.float32 else self.reach if self.spread.startswith("log") else 80.0
+        )
         logs = strategies.tensors((*batch, n), torch.float64, Interval(reach=reach))
         return logs.map(lambda log_variance: self._spread(log_variance).to(dtype))
 

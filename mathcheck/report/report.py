@@ -148,7 +148,7 @@ class Report:
 def verdict(result: Result, evidence: Evidence, options: Options) -> str:
     """The verdict on one claim, the mutants that it should have refuted, and how to repeat the run."""
     lines = [str(evidence)]
-    if evidence.status is Status.HOLDS:
+    if evidence.status is Status.HOLDS and result.unrefuted:
         lines = [f"UNREFUTED {evidence.title}", f"  subject     {evidence.subject}"]
     if evidence.status is not Status.VACUOUS:
         lines += [f"  mutant      {evidence.mutants[name]}, not refuted: {name}" for name in result.unrefuted]

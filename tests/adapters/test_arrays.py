@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from mathcheck import (
     Bijection,
+    Interval,
     Refuted,
     Sampler,
     Settings,
@@ -66,6 +67,44 @@ def test_a_bijection_in_numpy_is_judged_by_differences(dtype: torch.dtype) -> No
     assert found["log_det_is_that_of_the_jacobian"].status is Status.HOLDS
     with pytest.raises(Refuted, match="the sign of the log-determinant is changed"):
         check_bijection(_numpy_flow(-1), dtype=dtype, settings=QUICK)
+
+
+def _doubled(mean_q: Any, var_q: Any, mean_p: Any, var_p: Any) -> Any:
+    return _numpy_kl(mean_q, var_q, mean_p, var_p) + 0.5 * ((mean_q - mean_p) ** 2 / var_p).sum(-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_digits_lost_in_numpy_are_told_from_wrong_maths(dtype: torch.dtype) -> None:
+    """Nothing is rounded at random inside: the arguments are moved, and the other precision is asked."""
+    near = normals("variance", reach=20)
+    found = {
+        e.claim.rsplit(".", 1)[-1]: e
+        for e in check_divergence(from_arrays(_numpy_kl), near, dtype=dtype, settings=QUICK)
+    }
+    assert found["equals_the_definition"].status is Status.INACCURATE
+    with pytest.raises(Refuted) as error:
+        check_divergence(from_arrays(_doubled), near, dtype=dtype, settings=QUICK)
+    refuted = {e.claim.rsplit(".", 1)[-1] for e in error.value.evidence if e.status is Status.REFUTED}
+    assert "equals_the_definition" in refuted
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_a_flow_that_cancels_in_numpy(dtype: torch.dtype) -> None:
+    def flow(off: float) -> Bijection:
+        return from_arrays(  # type: ignore[no-any-return]
+            Bijection(
+                lambda x: np.exp(x) - 1,
+                lambda y: np.log(1 + y) * (1 + off),
+                lambda x: x.copy(),
+                domain=Interval(-3.0, 3.0, 3.0),
+                codomain=Interval(-0.9, 10.0),
+            )
+        )
+
+    found = check_bijection(flow(0.0), dtype=dtype, settings=QUICK)
+    assert Status.INACCURATE in {e.status for e in found}
+    with pytest.raises(Refuted):
+        check_bijection(flow(1e-3), dtype=dtype, settings=QUICK)
 
 
 def test_a_sampler_in_numpy_gets_a_generator() -> None:

@@ -35,7 +35,10 @@ from mathcheck import (
     check_markov_kernel,
     check_smooth_max,
     normals,
+    verify,
 )
+from mathcheck.divergence import gaussian_kl
+from mathcheck.divergence.divergence import Divergence, equals_the_definition, finite_wherever_the_true_value_is
 from mathcheck.engine.evidence import Status
 
 KL = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -220,3 +223,90 @@ def test_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert found
+
+
+def few(settings: Settings) -> Settings:
+    return Settings(examples=25, seed=settings.seed, shrink=False)
+
+
+def increasing(x: Tensor) -> Tensor:
+    return 2 * x + torch.tanh(x)
+
+
+def bisected(width: float, off: float = 0.0) -> Callable[[Tensor], Tensor]:
+    def inverse(y: Tensor) -> Tensor:
+        low, high = torch.full_like(y, -64.0), torch.full_like(y, 64.0)
+        while bool((high - low > width).any()):
+            middle = (low + high) / 2
+            above = increasing(middle) > y
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (low + high) / 2 + width / 7 + off
+
+    return inverse
+
+
+def iterative(width: float, off: float = 0.0, promised: float = 0.0) -> Bijection:
+    log_det = lambda x: (3 - torch.tanh(x) ** 2).log()  # noqa: E731
+    return Bijection(increasing, bisected(width, off), log_det, inverse_error=promised)
+
+
+def test_an_iteration_is_as_good_at_zero_as_elsewhere(settings: Settings) -> None:
+    with pytest.warns(InaccurateWarning, match="left at x = .*; to keep them, .* with inverse_error"):
+        found = check_bijection(iterative(1e-12), settings=few(settings))
+    assert statuses(found)["inverse_undoes_forward"] is Status.INACCURATE
+    assert (
+        statuses(check_bijection(iterative(1e-12, promised=1e-12), settings=few(settings)))["inverse_undoes_forward"]
+        is Status.HOLDS
+    )
+
+
+@pytest.mark.parametrize("off", [1e-6, 0.1])
+def test_an_iteration_that_ends_elsewhere_is_refuted(off: float, settings: Settings) -> None:
+    with pytest.raises(Refuted) as error:
+        check_bijection(iterative(1e-12, off), settings=few(settings))
+    assert statuses(error.value.evidence)["inverse_undoes_forward"] is Status.REFUTED
+    assert ("inverse_error" in str(error.value)) == (off < 1e-3)
+
+
+def test_an_error_is_not_small_beside_numbers_that_are_never_large(settings: Settings) -> None:
+    """A map into tiny numbers whose inverse is off by a fixed amount: small beside 1, not beside them."""
+    tiny = Interval(-1e-9, 1e-9, 1e-9)
+    flow = Bijection(
+        lambda x: 2 * x,
+        lambda y: y / 2 + 1e-10,
+        lambda x: torch.full_like(x, math.log(2)),
+        domain=tiny,
+        codomain=tiny,
+    )
+    with pytest.raises(Refuted) as error:
+        check_bijection(flow, settings=few(settings))
+    assert statuses(error.value.evidence)["inverse_undoes_forward"] is Status.REFUTED
+
+
+def test_what_keeps_the_digits_is_named_and_exists(settings: Settings) -> None:
+    found = verify(equals_the_definition, Divergence(textbook_kl, normals(reach=20)), settings=few(settings))
+    assert found.status is Status.INACCURATE
+    assert found.remedy == "use mathcheck.divergence.gaussian_kl.kl_diagonal, which takes log-variances"
+    assert hasattr(gaussian_kl, "kl_diagonal")
+    assert found.loss.endswith(f"; to keep them, {found.remedy}")
+    assert f"remedy      to keep the digits, {found.remedy}" in str(found)
+    right = Divergence(gaussian_kl.kl_diagonal, normals(reach=20))
+    assert verify(equals_the_definition, right, settings=few(settings)).remedy is None
+
+
+def test_a_breakdown_out_of_the_ordinary_is_lost_digits_and_elsewhere_a_failure(settings: Settings) -> None:
+    """The logarithm of a ratio of variances, 0 where the ratio underflows."""
+
+    def by_ratio(mean_q: Tensor, variance_q: Tensor, mean_p: Tensor, variance_p: Tensor) -> Tensor:
+        ratio = variance_q / variance_p
+        return 0.5 * (ratio - 1 - ratio.log() + (mean_q - mean_p) ** 2 / variance_p).sum(-1)
+
+    judge = Divergence(by_ratio, normals("variance", reach=20))
+    found = verify(finite_wherever_the_true_value_is, judge, dtype=torch.float32, settings=settings)
+    assert found.status is Status.INACCURATE
+    strict = Settings(seed=settings.seed, shrink=False, accuracy="full")
+    assert (
+        verify(finite_wherever_the_true_value_is, judge, dtype=torch.float32, settings=strict).status is Status.REFUTED
+    )
+    broken = Divergence(lambda *x: by_ratio(*x) * math.nan, normals("variance", reach=20))
+    assert verify(equals_the_definition, broken, settings=few(settings)).status is Status.REFUTED

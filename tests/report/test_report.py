@@ -245,6 +245,20 @@ def test_read_refuses_what_it_does_not_know(tmp_path: Path, text: str, message: 
         json_file.read(tmp_path / "a.json")
 
 
+def test_junit_passes_what_is_inaccurate_and_says_so() -> None:
+    lossy = dataclasses.replace(
+        REFUTED, status=Status.INACCURATE, digits=3.7, diagnosis=None, remedy="use mathcheck.f", mutants={}
+    )
+    suite = junit.as_xml(report(result(lossy, strict=False), result(HOLDS, "linear.halves.third", strict=False)))
+    assert suite.get("failures") == suite.get("errors") == suite.get("skipped") == "0"
+    said, held = (case.findtext("system-out") or "" for case in suite.iter("testcase"))
+    assert said.startswith("INACCURATE A half is a half")
+    assert "digits      3 are left here" in said
+    assert "remedy      to keep the digits, use mathcheck.f" in said
+    assert held.startswith("HOLDS    A half is a half")
+    assert json_file.as_json(report(result(lossy, strict=False)))["claims"][0]["remedy"] == "use mathcheck.f"
+
+
 def test_junit_counts_and_verdicts(tmp_path: Path) -> None:
     junit.write(EVERY, tmp_path / "a.xml")
     root = ElementTree.parse(tmp_path / "a.xml").getroot()

@@ -21,6 +21,8 @@ from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Kind, Residual, at_most, close, exactly
 from mathcheck.engine.strategies import of_each
 
+_REMEDY = "see mathcheck.divergence.finite, whose forms do not cancel"
+
 
 def _places(dtype: torch.dtype) -> int:
     """Binary places of the probabilities drawn: a sum of them, and a step of a chain in quarters, is exact."""
@@ -89,6 +91,8 @@ def _rounded_pairs(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[tupl
         "eps is subtracted": slips.then(lambda value, n: value - torch.finfo(value.dtype).eps),
         "outcomes that q excludes are left out (no recession term)": slips.no_recession_below_zero,
     },
+    half=True,
+    remedy=_REMEDY,
 )
 def never_negative(f: FDivergence, p: Tensor, q: Tensor) -> Iterator[Residual]:
     r"""An f-divergence is never negative, to the last bit: $D_f(P, Q) \ge 0$.
@@ -105,6 +109,7 @@ def never_negative(f: FDivergence, p: Tensor, q: Tensor) -> Iterator[Residual]:
         "eps is added": slips.then(lambda value, n: value + torch.finfo(value.dtype).eps),
         "differences below a millionth are dropped": slips.then(lambda value, n: torch.where(value < 1e-6, 0.0, value)),
     },
+    remedy=_REMEDY,
 )
 def zero_exactly_on_equal_arguments(f: FDivergence, p: Tensor, q: Tensor) -> Iterator[Residual]:
     r"""A divergence is zero on equal arguments and, if f is strictly convex at 1, only there.
@@ -121,7 +126,11 @@ def zero_exactly_on_equal_arguments(f: FDivergence, p: Tensor, q: Tensor) -> Ite
 
 
 @claim(
-    given=pairs, repairs=slips.REPAIRS, mutants=slips.SCALE | slips.SIGN | slips.SWAP | slips.RECESSION | slips.FORMULA
+    given=pairs,
+    repairs=slips.REPAIRS,
+    mutants=slips.SCALE | slips.SIGN | slips.SWAP | slips.RECESSION | slips.FORMULA,
+    half=True,
+    remedy=_REMEDY,
 )
 def equals_the_definition(f: FDivergence, p: Tensor, q: Tensor) -> Iterator[Residual]:
     r"""The divergence is what its definition says.
@@ -159,6 +168,7 @@ def _processed(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[tuple[Te
         "it is averaged over the outcomes": slips.then(lambda value, n: value / n**2),
     },
     examples=50,
+    remedy=_REMEDY,
 )
 def processing_loses_information(f: FDivergence, p: Tensor, q: Tensor, channel: Tensor) -> Iterator[Residual]:
     r"""No channel makes two distributions easier to tell apart: $D_f(PK, QK) \le D_f(P, Q)$.
@@ -191,6 +201,7 @@ def _two_pairs(f: FDivergence, dtype: torch.dtype) -> st.SearchStrategy[Any]:
         "its square root is taken": slips.then(lambda value, n: value.clamp(min=0).sqrt()),
     },
     examples=60,
+    remedy=_REMEDY,
 )
 def jointly_convex(
     f: FDivergence, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: float

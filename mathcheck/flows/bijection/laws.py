@@ -22,6 +22,8 @@ from mathcheck.flows.bijection import slips
 from mathcheck.flows.bijection.record import Bijection
 from mathcheck.oracles import derivative
 
+_PROMISE = "say in the record how accurate an iterative inverse is, with inverse_error"
+
 
 def _draw(b: Bijection, dtype: torch.dtype, several: bool = False) -> st.SearchStrategy[Tensor]:
     """Points in the batch shapes of the subject, or in those of `several` rows only, if there are any."""
@@ -89,6 +91,7 @@ def _inverse_of(jacobian: Ball) -> Tensor:
         "the inverse is applied twice": slips.inverse_becomes(lambda f, y: f(f(y))),
     },
     repairs=slips.INVERSE,
+    remedy=_PROMISE,
 )
 def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""The inverse undoes the map: $f^{-1}(f(x)) = x$.
@@ -118,6 +121,7 @@ def inverse_undoes_forward(b: Bijection, x: Tensor) -> Iterator[Residual]:
         "the inverse is divided by 1 + 10^4 eps": slips.slightly,
     },
     repairs=slips.INVERSE,
+    remedy=_PROMISE,
 )
 def every_target_is_reached(b: Bijection, y: Tensor) -> Iterator[Residual]:
     r"""The map is onto: $f(f^{-1}(y)) = y$ for every y of the codomain, however far.
@@ -212,6 +216,7 @@ def determinant_keeps_its_sign(b: Bijection, x: Tensor, other: Tensor) -> Iterat
         "the log-determinant of the inverse is negated": slips.negated_inverse,
         "log 2 is added to the log-determinant": slips.LOG_DET["log 2 is added to the log-determinant"],
     },
+    remedy=_PROMISE,
 )
 def inverse_log_det_is_the_negative(b: Bijection, x: Tensor) -> Iterator[Residual]:
     r"""The inverse's log-determinant is the negative: $\log\lvert\det J_{f^{-1}}(f(x))\rvert = -\log\lvert\det J_f(x)\rvert$.

@@ -22,6 +22,8 @@ from mathcheck.linear.linear_map import slips
 from mathcheck.linear.linear_map.direction import Direction
 from mathcheck.linear.linear_map.record import LinearMap
 
+_PROMISE = "say in the record how large the errors of a fast transform are, with error"
+
 
 def _directions(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[tuple[Direction, Tensor]]:
     """The map with a point of its domain, and the adjoint, where there is one, with a point of its own."""
@@ -64,6 +66,7 @@ def _combinations(t: LinearMap, dtype: torch.dtype) -> st.SearchStrategy[tuple[T
     },
     repairs=slips.REPAIRS,
     examples=40,
+    remedy=_PROMISE,
 )
 def sums_and_multiples_pass_through(t: LinearMap, x: Tensor, y: Tensor, a: float, b: float) -> Iterator[Residual]:
     r"""The map is linear: $T(ax + by) = a\,Tx + b\,Ty$, and $T0 = 0$.
@@ -103,6 +106,7 @@ def sums_and_multiples_pass_through(t: LinearMap, x: Tensor, y: Tensor, a: float
     },
     repairs=slips.ADJOINT_REPAIRS,
     examples=40,
+    remedy=_PROMISE,
 )
 def adjoint_moves_across_the_inner_product(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The adjoint moves across the inner product: $\langle Tx, y\rangle = \langle x, T^* y\rangle$.
@@ -165,6 +169,7 @@ def _vectors(t: LinearMap, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor
     },
     repairs=slips.MAP_REPAIRS,
     examples=25,
+    remedy=_PROMISE,
 )
 def equals_its_matrix(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The map is its matrix: $Tx = Ax$ and $T^* y = A^\top y$, at the vectors drawn and at every basis vector.
@@ -209,6 +214,7 @@ def equals_its_matrix(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
         "the backward pass leaves out the last coordinate": slips.gradient_without_the_last,
     },
     examples=30,
+    remedy=_PROMISE,
 )
 def backward_pass_is_the_adjoint(t: LinearMap, x: Tensor, y: Tensor) -> Iterator[Residual]:
     r"""The backward pass is the adjoint: $\nabla_x\langle Tx, y\rangle = A^\top y$, with A the map's own matrix.

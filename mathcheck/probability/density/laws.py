@@ -25,6 +25,8 @@ from mathcheck.probability.density.mass import MOST_COORDINATES, mass, mean
 from mathcheck.probability.density.record import Density, Map, at, ends, middle, shapes
 from mathcheck.probability.density.slips import Slip
 
+_PROMISE = "say in the record which absolute error the cdf may have, with cdf_ulps"
+
 
 def _draw(d: Density, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, ...]]:
     """A batch of points, and as many values of each parameter."""
@@ -222,7 +224,8 @@ def minus_infinity_outside_the_support(
 
     $\log p(x) = -\infty$ for x beyond an end of the support.
 
-    Error bound: 0.
+    Error bound: 0. The gradient is looked at where it is finite without the other point: next to an end of its support
+    the logarithm of a density can be steeper than any float.
     """
     low, high = ends(d)
     if math.isinf(low) and math.isinf(high):
@@ -380,6 +383,7 @@ def _cdf(change: Callable[[Map, Tensor], Tensor]) -> Slip:
     },
     repairs=slips.REPAIRS,
     examples=20,
+    remedy=_PROMISE,
 )
 def cdf_is_the_mass_below(d: Density, x: Tensor, *parameters: Tensor) -> Iterator[Residual]:
     r"""The distribution function is the mass below: $F(x) = \int_{-\infty}^x e^{\log p(t)}\,\mathrm dt$.

@@ -23,6 +23,12 @@ from mathcheck.probability.importance.finite_proposals import Problem, problems
 from mathcheck.probability.importance.record import Estimate, Importance, Weighted
 
 
+def _remedy(s: Importance) -> str:
+    """The form of the catalogue that keeps the digits of an estimate."""
+    form = "self_normalized_estimate" if s.self_normalized else "importance_estimate"
+    return f"use mathcheck.probability.importance_sampling.{form}"
+
+
 def _shapes(s: Importance, least: int = 1) -> st.SearchStrategy[tuple[int, ...]]:
     return st.tuples(st.sampled_from(list(s.batch_shapes)), st.integers(least, 5)).map(lambda x: (*x[0], x[1]))
 
@@ -105,7 +111,13 @@ def _size(s: Importance, log_weights: Tensor, values: Tensor) -> Tensor:
     return (share * values.detach().double().cpu().abs() * (2 + 2 * _largest(log_weights))).sum(-1)
 
 
-@claim(given=_given, mutants=slips.WEIGHTS | slips.COUNT | slips.FORM | slips.OVERFLOW, repairs=slips.REPAIRS)
+@claim(
+    given=_given,
+    mutants=slips.WEIGHTS | slips.COUNT | slips.FORM | slips.OVERFLOW,
+    repairs=slips.REPAIRS,
+    half=True,
+    remedy=_remedy,
+)
 def equals_the_definition(s: Importance, log_weights: Tensor, values: Tensor) -> Iterator[Residual]:
     r"""The estimate is what its definition says, however large or small the weights.
 
@@ -159,6 +171,7 @@ def unbiased(s: Importance, problem: Problem, like: Tensor) -> Iterator[Residual
     mutants=slips.SHIFT | slips.OVERFLOW,
     repairs=slips.REPAIRS,
     examples=60,
+    remedy=_remedy,
 )
 def shifts_with_its_weights(s: Importance, log_weights: Tensor, values: Tensor, shift: float) -> Iterator[Residual]:
     r"""A common factor of the weights is a factor of the estimate, and cancels where it is self-normalised.
@@ -171,6 +184,7 @@ def shifts_with_its_weights(s: Importance, log_weights: Tensor, values: Tensor, 
     if not s.self_normalized and (abs(shift) > 30 or shift > 0):
         # The estimate must fit into the dtype, before and after.
         log_weights, shift = log_weights.clamp(-30.0, 20.0), math.copysign(min(abs(shift), 30.0), shift)
+    shift = strategies.within(s.reach, log_weights, shift)
     moved = log_weights + shift
     factor = 1.0 if s.self_normalized else math.exp(shift)
     scale = _size(s, moved, values) + factor * _size(s, log_weights, values)
@@ -183,6 +197,8 @@ def shifts_with_its_weights(s: Importance, log_weights: Tensor, values: Tensor, 
     given=functools.partial(_given, zeros=True),
     mutants=slips.ZEROS | slips.COUNT,
     repairs=slips.REPAIRS,
+    half=True,
+    remedy=_remedy,
 )
 def draws_of_weight_zero_are_limits(s: Importance, log_weights: Tensor, values: Tensor) -> Iterator[Residual]:
     r"""A draw of weight 0 adds nothing to the sum, but counts as a draw; without any weight the estimate is 0, or empty.
@@ -210,6 +226,7 @@ def draws_of_weight_zero_are_limits(s: Importance, log_weights: Tensor, values: 
     mutants=slips.LINEAR,
     repairs=slips.REPAIRS,
     examples=50,
+    remedy=_remedy,
 )
 def linear_in_the_values(
     s: Importance, log_weights: Tensor, values: Tensor, other: Tensor, factor: float
@@ -224,7 +241,7 @@ def linear_in_the_values(
     yield close(joint, parts.to(joint.dtype), ulps=16, scale=2 * scale, what="the estimate of a sum")
 
 
-@claim(given=_given, mutants=slips.RANGE, repairs=slips.REPAIRS, examples=60)
+@claim(given=_given, mutants=slips.RANGE, repairs=slips.REPAIRS, examples=60, remedy=_remedy)
 def self_normalised_is_a_mean(s: Importance, log_weights: Tensor, values: Tensor) -> Iterator[Residual]:
     r"""A self-normalised estimate is a mean of the values: it gives a constant back, and stays between them.
 
@@ -242,7 +259,13 @@ def self_normalised_is_a_mean(s: Importance, log_weights: Tensor, values: Tensor
     yield at_most(value, values.amax(-1), ulps=8, scale=size, what="the estimate <= the largest value")
 
 
-@claim(given=_only_weights, mutants=slips.SIZE, repairs=slips.SIZE_REPAIRS, examples=60)
+@claim(
+    given=_only_weights,
+    mutants=slips.SIZE,
+    repairs=slips.SIZE_REPAIRS,
+    examples=60,
+    remedy="use mathcheck.probability.importance_sampling.effective_sample_size",
+)
 def effective_size_is_between_one_and_all(s: Importance, log_weights: Tensor) -> Iterator[Residual]:
     r"""The effective sample size is at least one and at most the number of draws: $1 \le (\sum w)^2/\sum w^2 \le K$.
 
@@ -258,7 +281,13 @@ def effective_size_is_between_one_and_all(s: Importance, log_weights: Tensor) ->
     yield at_most(value, torch.full_like(value, float(k)), ulps=16, scale=k * cond, what="effective size <= K")
 
 
-@claim(given=_only_weights, mutants=slips.EVIDENCE, repairs=slips.EVIDENCE_REPAIRS, examples=60)
+@claim(
+    given=_only_weights,
+    mutants=slips.EVIDENCE,
+    repairs=slips.EVIDENCE_REPAIRS,
+    examples=60,
+    remedy="use mathcheck.probability.importance_sampling.log_importance_estimate",
+)
 def log_evidence_is_that_of_the_mean_weight(s: Importance, log_weights: Tensor) -> Iterator[Residual]:
     r"""The log-evidence is the logarithm of the mean weight: $\log\frac1K\sum_k e^{\ell_k}$, and $-\infty$ without any.
 
@@ -273,7 +302,7 @@ def log_evidence_is_that_of_the_mean_weight(s: Importance, log_weights: Tensor) 
     yield close(nothing, torch.full_like(nothing, -math.inf), what="log-evidence without any weight")
 
 
-@claim(given=_given, mutants=slips.BATCH, repairs=slips.REPAIRS, examples=50)
+@claim(given=_given, mutants=slips.BATCH, repairs=slips.REPAIRS, examples=50, half=True)
 def rows_are_independent(s: Importance, log_weights: Tensor, values: Tensor) -> Iterator[Residual]:
     r"""One estimate for each row, of the dtype of the values: $\hat f(\ell, f)_b = \hat f(\ell_b, f_b)$.
 

@@ -17,11 +17,29 @@ from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Ball, Kind, Residual, close, exactly
 from mathcheck.engine.strategies import of_each
 from mathcheck.oracles import arb
-from mathcheck.probability.families import Parameters
+from mathcheck.probability.families import Normals, Parameters
 from mathcheck.probability.log_likelihood import slips
 from mathcheck.probability.log_likelihood.counted_outcomes import Observed
 from mathcheck.probability.log_likelihood.outcomes import Domain
 from mathcheck.probability.log_likelihood.record import LogLikelihood, LogProb
+
+_FORMS = {
+    ("Bernoullis", "logit"): "bernoulli.bernoulli_log_prob_from_logits",
+    ("Bernoullis", "probability"): "bernoulli.bernoulli_log_prob",
+    ("Categoricals", "logits"): "categorical.categorical_log_prob_from_logits",
+    ("Categoricals", "probabilities"): "categorical.categorical_log_prob",
+    ("Poissons", "rate"): "poisson.poisson_log_prob",
+    ("Poissons", "log_rate"): "poisson.poisson_log_prob_from_log_rates",
+    ("Normals", "log_variance"): "normal.normal_log_prob",
+    ("Normals", "std"): "normal.normal_log_prob_from_std",
+}
+
+
+def _remedy(s: LogLikelihood) -> str | None:
+    """The form of the catalogue that keeps the digits of a family, if there is one for its parameter."""
+    parameter = s.domain.spread if isinstance(s.domain, Normals) else s.domain.parameter
+    form = _FORMS.get((type(s.domain).__name__, parameter))
+    return f"use mathcheck.probability.{form}" if form else None
 
 
 def _given(s: LogLikelihood, dtype: torch.dtype, largest: int = 4) -> st.SearchStrategy[Observed]:
@@ -54,7 +72,11 @@ def _true(s: LogLikelihood, outcomes: Tensor, rows: Tensor) -> Ball:
 
 
 @claim(
-    given=_given, mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.PRECISION | slips.FORMULA, repairs=slips.REPAIRS
+    given=_given,
+    mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.PRECISION | slips.FORMULA,
+    repairs=slips.REPAIRS,
+    half=True,
+    remedy=_remedy,
 )
 def equals_the_definition(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
     r"""The log-likelihood is what its definition says, on the boundary and however large the parameters.
@@ -77,6 +99,7 @@ def equals_the_definition(s: LogLikelihood, outcomes: Tensor, parameters: Parame
     mutants=slips.SIGN | slips.MEAN | slips.DETACHED | slips.NAIVE | slips.CODING | slips.LINK,
     repairs=slips.REPAIRS,
     examples=60,
+    remedy=_remedy,
 )
 def gradient_is_that_of_the_definition(
     s: LogLikelihood, outcomes: Tensor, parameters: Parameters
@@ -121,6 +144,8 @@ def gradient_is_that_of_the_definition(
     mutants=slips.SIGN | slips.MEAN | slips.UNIT | slips.MASS,
     repairs=slips.REPAIRS,
     examples=40,
+    half=True,
+    remedy=_remedy,
 )
 def probabilities_of_all_outcomes_sum_to_one(s: LogLikelihood, parameters: Parameters) -> Iterator[Residual]:
     r"""The probabilities of all outcomes sum to one: $\sum_t p(t\mid a) = 1$, or $\int p(t\mid a)\,\mathrm dt = 1$.
@@ -150,6 +175,8 @@ def _coarser(like: Tensor) -> float:
     mutants=slips.MEAN | slips.ONCE | slips.LAST,
     repairs=slips.REPAIRS,
     examples=50,
+    half=True,
+    remedy=_remedy,
 )
 def outcomes_add(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
     r"""Independent outcomes add: $\log p(t, u\mid a, b) = \log p(t\mid a) + \log p(u\mid b)$.
@@ -171,7 +198,7 @@ def outcomes_add(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> 
     yield close(whole, total.to(whole.dtype), ulps=16, scale=2 * size, what="log p(t, u)")
 
 
-@claim(given=_given, mutants=slips.BATCH | slips.DTYPE, repairs=slips.REPAIRS, examples=50)
+@claim(given=_given, mutants=slips.BATCH | slips.DTYPE, repairs=slips.REPAIRS, examples=50, half=True, remedy=_remedy)
 def one_value_for_each_row(s: LogLikelihood, outcomes: Tensor, parameters: Parameters) -> Iterator[Residual]:
     r"""The outcomes of a row are summed, and rows are not: $\log p(t)_b = \log p(t_b)$, in the parameters' dtype.
 

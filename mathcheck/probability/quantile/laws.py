@@ -19,6 +19,8 @@ from mathcheck.engine.residual import Ball, Kind, Residual, at_most, exactly, pr
 from mathcheck.probability.quantile import slips
 from mathcheck.probability.quantile.record import Quantile
 
+_PROMISE = "say in the record by how many roundings the two may be off, with ulps"
+
 
 def _given(q: Quantile, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, Tensor, int | None]]:
     """A level, a place, and by how many ulps the level differs from F(place), where a wrong side shows; or not at all."""
@@ -53,7 +55,9 @@ def _granted(q: Quantile, residual: Residual) -> Residual:
     return residual if q.ulps else promised(residual)
 
 
-@claim(given=_given, mutants=slips.SIDES | slips.TAILS | slips.EXACT, repairs=slips.REPAIRS, examples=60)
+@claim(
+    given=_given, mutants=slips.SIDES | slips.TAILS | slips.EXACT, repairs=slips.REPAIRS, examples=60, remedy=_PROMISE
+)
 def lower_adjoint_of_the_distribution_function(
     q: Quantile, u: Tensor, place: Tensor, off: int | None
 ) -> Iterator[Residual]:
@@ -85,6 +89,7 @@ def lower_adjoint_of_the_distribution_function(
     },
     repairs=slips.REPAIRS,
     examples=40,
+    remedy=_PROMISE,
 )
 def level_lies_between_the_limits(q: Quantile, u: Tensor, place: Tensor, off: int | None) -> Iterator[Residual]:
     r"""The level lies between the two limits of F at its quantile: $F(G(u){-}) \le u \le F(G(u))$.
