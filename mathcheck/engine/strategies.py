@@ -107,7 +107,14 @@ unit_interval = Interval(0.0, 1.0)
 
 def of_each(few: st.SearchStrategy[K], of: Callable[[K], st.SearchStrategy[T]]) -> st.SearchStrategy[T]:
     """Draws from `of(x)` for a drawn `x` of few hashable ones; unlike with `flatmap`, each strategy is made once."""
-    return few.flatmap(functools.cache(of))
+    made: dict[K, st.SearchStrategy[T]] = {}
+
+    def once(value: K) -> st.SearchStrategy[T]:
+        if value not in made:
+            made[value] = of(value)
+        return made[value]
+
+    return few.flatmap(once)
 
 
 def generators() -> st.SearchStrategy[torch.Generator]:
