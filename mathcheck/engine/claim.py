@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,13 +19,14 @@ from typing import Any, Literal
 import torch
 from hypothesis import strategies as st
 
+from mathcheck.engine import effort
 from mathcheck.engine.accuracy import Accuracy
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
 from mathcheck.engine.mutants import answers_alike, same_but_for_functions
 from mathcheck.engine.passages import passage
 from mathcheck.engine.residual import Residual
-from mathcheck.engine.search import Outcome, replay, search
+from mathcheck.engine.search import Outcome, replay, search, to_device
 
 Check = Callable[..., Iterator[Residual]]
 Given = Callable[[Any, torch.dtype], st.SearchStrategy[Any]]
@@ -42,6 +44,9 @@ class Settings:
         shrink: whether a counterexample is made as small as it gets.
         accuracy: "maths" asks whether the maths is right, and tells lost digits apart from it (`INACCURATE`); "full" holds
             the subject to every bound, as mathcheck does its own references.
+        budget: seconds of work that a law which draws at random may give to one subject's draws. The more, the smaller are
+            the errors that it sees. The work is counted in operations, not by the clock, so that as much is drawn on a
+            loaded machine.
     """
 
     examples: int | None = None
@@ -49,12 +54,15 @@ class Settings:
     timeout: float = 10.0
     shrink: bool = True
     accuracy: Literal["maths", "full"] = "maths"
+    budget: float = 2.0
 
     def __post_init__(self) -> None:
         if self.examples is not None and self.examples < 1:
             raise ValueError(f"examples must be at least 1, got {self.examples}")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
+        if not 0 < self.budget < math.inf:
+            raise ValueError(f"budget must be positive and finite, got {self.budget}")
         if self.accuracy not in ("maths", "full"):
             raise ValueError(f"accuracy must be 'maths' or 'full', got {self.accuracy!r}")
 
@@ -86,6 +94,8 @@ class Claim:
         uses: claims that the proof relies on.
         examples: inputs to try by default.
         defining: whether it says what the kind is, so that a subject on which it is skipped has not been judged.
+        draws: whether the last input of the check says how many draws it may make: as many as the budget allows. More draws
+            say more than more inputs do, so that there are never more than `examples` of these.
         parent: the claim whose proof this is a step of.
     """
 
@@ -97,6 +107,7 @@ class Claim:
     uses: tuple[Claim, ...] = ()
     examples: int = 100
     defining: bool = False
+    draws: bool = False
     parent: Claim | None = None
 
     @property
@@ -213,10 +224,11 @@ def claim(
     uses: Sequence[Claim] = (),
     examples: int = 100,
     defining: bool = False,
+    draws: bool = False,
 ) -> Callable[[Check], Claim]:
     """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
     return lambda check: Claim(
-        check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples, defining
+        check, given, reference, dict(mutants or {}), dict(repairs or {}), tuple(uses), examples, defining, draws
     )
 
 
@@ -302,11 +314,17 @@ def verify(
     protected = guarded(subject, settings.timeout)
 
     examples = settings.examples or claim.examples
+    if claim.draws:
+        examples = min(examples, claim.examples)
+    count = _counter(claim, protected, settings.budget / examples, device)
 
     lenient = settings.accuracy == "maths"
 
     def run(candidate: Any, examples: int = examples, *, shrink: bool = False, lenient: bool = lenient) -> Outcome:
-        strategy = None if claim.given is None else claim.given(candidate, dtype)
+        with effort.beginning_at(settings.seed):
+            strategy = None if claim.given is None else claim.given(candidate, dtype)
+        if claim.draws and strategy is not None:
+            strategy = strategy.map(count)
         accuracy = Accuracy(claim.check, candidate, dtype) if lenient else None
         return search(
             claim.check,
@@ -359,6 +377,21 @@ def verify(
             seed=settings.seed,
         )
     )
+
+
+def _counter(
+    claim: Claim, subject: Any, seconds: float, device: torch.device | str
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Adds to the inputs of a law how many draws it may make, which is found out once, at the first."""
+    found: list[int] = []
+
+    def add(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not found:
+            placed = to_device(inputs, device)
+            found.append(effort.affordable(lambda n: claim.residuals(subject, *placed, n), seconds))
+        return (*inputs, found[0])
+
+    return add
 
 
 def _name(subject: Any) -> str:
@@ -439,7 +472,9 @@ def _fates(
         except NotImplementedError:
             fates[title] = "not applicable"
             continue
-        if same_but_for_functions(subject, mutant):
+        alike = same_but_for_functions(subject, mutant)
+        # A search of a law that draws tries nothing but the same draws once more.
+        if alike and not claim.draws:
             refuted_by = replay(claim.check, mutant, tried, device=device) if exact else None
             if refuted_by is not None:
                 tried.insert(0, tried.pop(refuted_by))
@@ -449,4 +484,7 @@ def _fates(
                 fates[title] = "equivalent"
                 continue
         fates[title] = _FATES.get(run(mutant).status, "crashed")
+        survived = claim.draws and alike and fates[title] == "survived"
+        if survived and lenient and answers_alike(claim.check, subject, mutant, tried, device):
+            fates[title] = "equivalent"
     return fates

@@ -23,7 +23,7 @@ class Sampler:
         mean: $\mathbb E X$, if known, together with `bounds` or `variance`.
         bounds: smallest and largest possible draw.
         variance: an upper bound of the variance, where the draws are unbounded.
-        draws: n of the statistical laws.
+        draws: n of the statistical laws; `None` for as many as the budget of the settings allows.
         dtype: of the draws; `None` where it is left open.
     """
 
@@ -33,11 +33,11 @@ class Sampler:
     mean: float | None = None
     bounds: tuple[float, float] | None = None
     variance: float | None = None
-    draws: int = 100_000
+    draws: int | None = None
     dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
-        if self.draws < 1000:
+        if self.draws is not None and self.draws < 1000:
             raise ValueError(f"draws must be at least 1000, got {self.draws}")
         if self.cdf is None and self.mean is None:
             raise ValueError("a sampler needs its cdf or its mean to be judged by, got neither")
