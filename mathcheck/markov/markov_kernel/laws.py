@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from hypothesis import strategies as st
@@ -429,23 +430,46 @@ def a_nan_proposal_is_rejected(k: MarkovKernel, unit: Tensor, seed: int, score: 
         yield exactly(float(stray), 0.0, kind=Kind.NUMERICAL, what=f"chains where the density is NaN, {target.name}")
 
 
-@claim(given=_runs, mutants=slips.BATCH, examples=10)
+class _Pair(NamedTuple):
+    """Two runs with the same seed, of twenty chains of which the last alone starts where it did."""
+
+    target: Target
+    start: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def _pairs(k: MarkovKernel, unit: Tensor, seed: int) -> tuple[list[_Pair], bool]:
+    """Ten pairs of runs on each target, and whether the step drew alike in both runs of all of them."""
+    pairs, alike = [], True
+    for target, generator in _streams(k, unit, seed):
+        for again in range(10):
+            start, others = target.draws(20, unit, generator), target.draws(20, unit, generator)
+            others[-1] = start[-1]
+            ends, noted = [], []
+            for x in (start, others):
+                with Consumption() as drawn:
+                    ends.append(k.step(target, x, _generator(unit, seed + again)))
+                noted.append(drawn)
+            pairs.append(_Pair(target, start, *ends))
+            alike = alike and noted[0].fixed(noted[1], len(start))
+    return pairs, alike
+
+
+@claim(given=_runs, mutants=slips.BATCH, examples=1)
 def chains_are_independent(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator[Residual]:
     r"""A chain's next state depends on its own state and noise only, and has its shape and dtype.
 
-    With the same seed the last chain goes where it went, whatever the others' states: $X' = f(X, U)$ row by row. A step that
-    draws as many random numbers as the states call for gives the last chain others then: `chains_are_independent_in_law` is
-    for it.
+    With the same seed the last of twenty chains goes where it went, whatever the others' states: $X' = f(X, U)$ row by row,
+    ten times on each target. A step that draws as many random numbers as the states call for gives the last chain others
+    then: `chains_are_independent_in_law` is for it.
 
     Error bound: 0.
     """
-    for target in k.targets:
-        generator = _generator(unit, seed)
-        start, others = target.draws(20, unit, generator), target.draws(20, unit, generator)
-        others[-1] = start[-1]
-        (first, drawn), (second, again) = (_noted(k, target, x, _generator(unit, seed)) for x in (start, others))
-        if not drawn.fixed(again, len(start)):
-            raise NotImplementedError("how much it draws depends on the states, so that it is judged in law")
+    pairs, alike = _pairs(k, unit, seed)
+    if not alike:
+        raise NotImplementedError("how much it draws depends on the states, so that it is judged in law")
+    for target, start, first, second in pairs:
         yield from _formed(first, start)
         yield exactly(first[-1], second[-1], what=f"the last chain's next state, {target.name}")
 
@@ -453,22 +477,6 @@ def chains_are_independent(k: MarkovKernel, unit: Tensor, seed: int) -> Iterator
 def _formed(state: Tensor, start: Tensor) -> Iterator[Residual]:
     yield exactly(tuple(state.shape), tuple(start.shape), kind=Kind.NUMERICAL, what="the shape of the states")
     yield exactly(state.dtype, start.dtype, kind=Kind.NUMERICAL, what="the dtype of the states")
-
-
-def _noted(k: MarkovKernel, target: Target, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Consumption]:
-    with Consumption() as noted:
-        return k.step(target, x, generator), noted
-
-
-def _fixed(k: MarkovKernel, unit: Tensor, seed: int) -> bool:
-    """Whether the step draws alike at ten pairs of starts on each target."""
-    for target, generator in _streams(k, unit, seed):
-        for again in range(10):
-            starts = (target.draws(20, unit, generator) for _ in range(2))
-            (_, one), (_, other) = (_noted(k, target, x, _generator(unit, seed + again)) for x in starts)
-            if not one.fixed(other, 20):
-                return False
-    return True
 
 
 @claim(given=_runs, draws=True, mutants=slips.DEPENDENCE, examples=1)
@@ -481,12 +489,12 @@ def chains_are_independent_in_law(k: MarkovKernel, unit: Tensor, seed: int, chai
 
     Error bound: the exact binomial test among the chains that came out otherwise, at $\alpha = 10^{-6}$.
     """
-    if _fixed(k, unit, seed):
+    pairs, alike = _pairs(k, unit, seed)
+    if alike:
         raise NotImplementedError("it always draws as much, so that it is judged row by row")
+    for _, start, first, _ in pairs:
+        yield from _formed(first, start)
     streams = _streams(k, unit, seed)
-    for target, generator in streams:
-        start = target.draws(20, unit, generator)
-        yield from _formed(k.step(target, start, generator), start)
 
     def draw(count: int) -> statistics.Draws:
         found: list[Tensor] = []
