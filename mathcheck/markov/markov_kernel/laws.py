@@ -90,7 +90,7 @@ def _stays_put(target: Target, before: Tensor, after: Tensor, alpha: float, what
     repairs=slips.STEP_REPAIRS,
     examples=1,
 )
-def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
     r"""Started from its target exactly, the chain follows the target after 1 and after 20 steps: $\pi K = \pi$.
 
     With heights h, the uniform numbers that a target makes of its draws: the h of all chains are uniform, and between start
@@ -121,7 +121,7 @@ def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int, chains
                 yield from _follows(target, states, start, alpha, f"the distribution after {after} steps")
                 yield from _stays_put(target, start, states, alpha, f"within {after} steps")
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 @claim(
@@ -131,7 +131,9 @@ def leaves_its_target_invariant(k: MarkovKernel, unit: Tensor, seed: int, chains
     repairs=slips.STEP_REPAIRS,
     examples=1,
 )
-def a_step_is_as_likely_as_its_reverse(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def a_step_is_as_likely_as_its_reverse(
+    k: MarkovKernel, unit: Tensor, seed: int, most_chains: int
+) -> Iterator[Residual]:
     r"""Started from its target, a reversible chain goes up as often as down: $P(h(X_1) > h(X_0)) = P(h(X_1) < h(X_0))$.
 
     For h the height of each coordinate, the uniform number that the target makes of it, and for its distance from one half.
@@ -161,14 +163,14 @@ def a_step_is_as_likely_as_its_reverse(k: MarkovKernel, unit: Tensor, seed: int,
                     if changed:
                         yield statistics.binomial(int((change[:, i] > 0).sum()), changed, 0.5, alpha=alpha, what=name)
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 @claim(given=_runs, draws=True, mutants=slips.HALVING, examples=1)
-def halving_its_step_shrinks_its_bias(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
-    r"""An approximate kernel's bias is one of its step, of the promised order.
+def halving_its_step_shrinks_its_bias(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
+    r"""An approximate kernel's bias shrinks with its step as promised.
 
-    An approximate kernel's bias is one of its step, of the promised order p. Started from the target exactly, 20 steps lead to
+    An approximate kernel's bias shrinks with its step as promised, as $h^p$. Started from the target exactly, 20 steps lead to
     $X_1$, 40 halved ones to $X_2$; with $f_m = \mathbb E\cos(m\pi h)$ of the heights h, which is 0 for the target,
     extrapolation leads closer to the target than halving has moved:
     $\max_m\lvert 2^p f_m(X_2) - f_m(X_1)\rvert \le \max_m\lvert f_m(X_1) - f_m(X_2)\rvert$ for m = 1, ..., 4.
@@ -204,7 +206,7 @@ def halving_its_step_shrinks_its_bias(k: MarkovKernel, unit: Tensor, seed: int, 
             for i, name in enumerate(_coordinates(target, "extrapolated")):
                 yield _extrapolated(k.order, [h[:, i] for h in heights[3 * j : 3 * j + 3]], alpha, name)
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 def _extrapolated(order: int, heights: Sequence[Tensor], alpha: float, what: str) -> Residual:
@@ -235,14 +237,14 @@ def _extrapolated(order: int, heights: Sequence[Tensor], alpha: float, what: str
 
 
 @claim(given=_runs, draws=True, mutants=slips.STANDSTILL, examples=1)
-def moves(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def moves(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
     r"""It moves: after 20 steps at least the promised share of the chains has left its state.
 
     $P(X_{20} \ne X_0) \ge m$. A chain that never moves leaves every target invariant.
 
     Error bound: Hoeffding's inequality at $\alpha = 10^{-6}$, for 5,000 chains or as many as the budget allows.
     """
-    alpha, beta, chains = statistics.ALPHA, statistics.BETA, min(chains, 5000)
+    alpha, beta, chains = statistics.ALPHA, statistics.BETA, min(most_chains, 5000)
     for target, generator in _streams(k, unit, seed):
         start = state = target.draws(chains, unit, generator)
         for _ in range(20):
@@ -263,7 +265,7 @@ def moves(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Res
 
 
 @claim(given=_runs, draws=True, mutants=slips.REJECTION | slips.REFUSAL, repairs=slips.STEP_REPAIRS, examples=1)
-def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
     r"""A rejected proposal repeats the state.
 
     A rejected proposal repeats the state: it moves as often as it accepts another state than its own, $P(X_1 \ne X_0) =
@@ -297,7 +299,7 @@ def repeats_the_state_on_rejection(k: MarkovKernel, unit: Tensor, seed: int, cha
                 found, actual=float(moved.mean()), expected=float(acceptance.mean()), source="the mean acceptance"
             )
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 def _map(k: MarkovKernel, target: Target) -> Callable[[Tensor], Tensor]:
@@ -480,7 +482,7 @@ def _formed(state: Tensor, start: Tensor) -> Iterator[Residual]:
 
 
 @claim(given=_runs, draws=True, mutants=slips.DEPENDENCE, examples=1)
-def chains_are_independent_in_law(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def chains_are_independent_in_law(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
     r"""A chain whose noise is not its own row's is as if alone: other chains' states do not change its law.
 
     A step that draws as many random numbers as the states call for, as delayed rejection and slice sampling do, cannot be
@@ -517,7 +519,7 @@ def chains_are_independent_in_law(k: MarkovKernel, unit: Tensor, seed: int, chai
                     if changed:
                         yield statistics.binomial(int((change[:, i] > 0).sum()), changed, 0.5, alpha=alpha, what=name)
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 @claim(given=_runs, mutants=slips.TARGET, examples=3)
@@ -551,7 +553,7 @@ def targets_agree_with_themselves(k: MarkovKernel, unit: Tensor, seed: int) -> I
 
 
 @claim(given=_runs, draws=True, mutants=slips.START, examples=1)
-def exact_draws_follow_their_target(k: MarkovKernel, unit: Tensor, seed: int, chains: int) -> Iterator[Residual]:
+def exact_draws_follow_their_target(k: MarkovKernel, unit: Tensor, seed: int, most_chains: int) -> Iterator[Residual]:
     r"""The exact draws that chains are started from follow the target's distribution function: $F(X) \sim U(0, 1)$.
 
     Error bound: as in `leaves_its_target_invariant`.
@@ -567,7 +569,7 @@ def exact_draws_follow_their_target(k: MarkovKernel, unit: Tensor, seed: int, ch
         for (target, _), draws in zip(streams, heights, strict=True):
             yield from _follows(target, draws, None, alpha, "the exact draws")
 
-    yield from statistics.climb(draw, judge, chains)
+    yield from statistics.climb(draw, judge, most_chains)
 
 
 def check_markov_kernel(

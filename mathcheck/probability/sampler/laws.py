@@ -33,14 +33,16 @@ def _draws(s: Sampler, seed: int, n: int) -> Tensor:
     return s.sample(n, Generator().manual_seed(seed)).detach()
 
 
-def _climb(s: Sampler, seed: int, n: int, judge: Callable[[Tensor, float], Iterable[Residual]]) -> Iterator[Residual]:
-    """Judges more and more draws of one stream, up to as many as the record says, or else n."""
+def _climb(
+    s: Sampler, seed: int, most: int, judge: Callable[[Tensor, float], Iterable[Residual]]
+) -> Iterator[Residual]:
+    """Judges more and more draws of one stream, up to as many as the record says, or else `most`."""
     generator = Generator().manual_seed(seed)
 
     def draw(count: int) -> statistics.Draws:
         return (s.sample(count, generator).detach(),)
 
-    yield from statistics.climb(draw, lambda drawn, alpha: judge(drawn[0], alpha), s.draws or n)
+    yield from statistics.climb(draw, lambda drawn, alpha: judge(drawn[0], alpha), s.draws or most)
 
 
 def _cdf(s: Sampler) -> Map:
@@ -52,13 +54,13 @@ def _cdf(s: Sampler) -> Map:
 @claim(
     given=_seeds, draws=True, mutants=slips.SPREAD | slips.PLACE, repairs={**slips.SPREAD, **slips.PLACE}, examples=1
 )
-def draws_follow_the_distribution(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
+def draws_follow_the_distribution(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""The draws follow the distribution function: $\sup_x\lvert F_n(x) - F(x)\rvert$ is what chance allows.
 
     Error bound: $\sqrt{\ln(2/\alpha)/2n}$ with $\alpha = 10^{-6}$ (Dvoretzky, Kiefer, Wolfowitz, Massart), for every F.
     """
     cdf = _cdf(s)
-    yield from _climb(s, seed, n, lambda x, alpha: [statistics.dkw(x, cdf, left_cdf=s.left_cdf, alpha=alpha)])
+    yield from _climb(s, seed, most_draws, lambda x, alpha: [statistics.dkw(x, cdf, left_cdf=s.left_cdf, alpha=alpha)])
 
 
 def _places(cdf: Map, levels: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def _outer_drawn_anew(*, light: bool) -> Slip:
     },
     examples=1,
 )
-def tails_hold_their_probability(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
+def tails_hold_their_probability(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""Each tail holds its probability: $P(X \le a) = F(a)$ and $P(X > b) = 1 - F(b)$ for a and b far out.
 
     About a thousandth lies beyond, where the distribution function's largest error says little.
@@ -140,11 +142,11 @@ def tails_hold_their_probability(s: Sampler, seed: int, n: int) -> Iterator[Resi
             count = int((beyond | x.isnan()).sum())
             yield statistics.binomial(count, len(x), p, alpha=alpha / len(sure), what=what)
 
-    yield from _climb(s, seed, n, judge)
+    yield from _climb(s, seed, most_draws, judge)
 
 
 @claim(given=_seeds, draws=True, mutants=slips.PLACE, repairs=slips.PLACE, examples=1)
-def draws_have_the_mean(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
+def draws_have_the_mean(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""The draws have the mean: $\mathbb E X = m$.
 
     Error bound: for bounded draws the capital of a bet against the mean stays below $1/\alpha$; otherwise Catoni's
@@ -160,7 +162,7 @@ def draws_have_the_mean(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
         elif len(x) > 2 * math.log(2 / alpha):
             yield statistics.catoni_mean(x, mean, variance, alpha=alpha)
 
-    yield from _climb(s, seed, n, judge)
+    yield from _climb(s, seed, most_draws, judge)
 
 
 @claim(
@@ -179,7 +181,7 @@ def draws_have_the_mean(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
     },
     examples=1,
 )
-def successive_draws_are_independent(s: Sampler, seed: int, n: int) -> Iterator[Residual]:
+def successive_draws_are_independent(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""A draw says nothing about the next: $P(X_{2i} \le a,\ X_{2i+1} \le a) = F(a)^2$ with a in the middle.
 
     Error bound: the exact two-sided binomial test at $\alpha = 10^{-6}$, over pairs that do not overlap.
@@ -196,7 +198,7 @@ def successive_draws_are_independent(s: Sampler, seed: int, n: int) -> Iterator[
         both = ((x <= a) if closed else (x < a))[: len(x) // 2 * 2].reshape(-1, 2).all(-1)
         yield statistics.binomial(int(both.sum()), len(both), p, alpha=alpha, what=what)
 
-    yield from _climb(s, seed, n, judge)
+    yield from _climb(s, seed, most_draws, judge)
 
 
 @claim(
