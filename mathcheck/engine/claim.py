@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import torch
 from hypothesis import strategies as st
 
-from mathcheck.engine import half
+from mathcheck.engine import effort, half
 from mathcheck.engine.accuracy import Accuracy
 from mathcheck.engine.evidence import Counterexample, Evidence, Status
 from mathcheck.engine.guard import guarded
@@ -26,7 +27,7 @@ from mathcheck.engine.mutants import answers_alike, same_but_for_functions
 from mathcheck.engine.passages import passage
 from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Residual
-from mathcheck.engine.search import Outcome, replay, search
+from mathcheck.engine.search import Outcome, replay, search, to_device
 from mathcheck.engine.stack import with_room
 
 Check = Callable[..., Iterator[Residual]]
@@ -45,6 +46,9 @@ class Settings:
         shrink: whether a counterexample is made as small as it gets.
         accuracy: "maths" asks whether the maths is right, and tells lost digits apart from it (`INACCURATE`); "full" holds
             the subject to every bound, as mathcheck does its own references.
+        budget: seconds of work that a law which draws at random may give to one subject's draws. The more, the smaller are
+            the errors that it sees. The work is counted in operations, not by the clock, so that as much is drawn on a
+            loaded machine.
     """
 
     examples: int | None = None
@@ -52,12 +56,15 @@ class Settings:
     timeout: float = 10.0
     shrink: bool = True
     accuracy: Literal["maths", "full"] = "maths"
+    budget: float = 2.0
 
     def __post_init__(self) -> None:
         if self.examples is not None and self.examples < 1:
             raise ValueError(f"examples must be at least 1, got {self.examples}")
         if not self.timeout > 0:
             raise ValueError(f"timeout must be positive, got {self.timeout}")
+        if not 0 < self.budget < math.inf:
+            raise ValueError(f"budget must be positive and finite, got {self.budget}")
         if self.accuracy not in ("maths", "full"):
             raise ValueError(f"accuracy must be 'maths' or 'full', got {self.accuracy!r}")
 
@@ -93,6 +100,8 @@ class Claim:
         extreme: whether its inputs are out of the ordinary, so that a breakdown there is told as lost digits.
         remedy: what to do where digits are lost, after "to keep them, ": a form of the catalogue, or a field of the record that
             states the accuracy; a text, or a function of the subject.
+        draws: whether the last input of the check says how many draws it may make: as many as the budget allows. More draws
+            say more than more inputs do, so that there are never more than `examples` of these.
         parent: the claim whose proof this is a step of.
     """
 
@@ -107,6 +116,7 @@ class Claim:
     half: bool = False
     extreme: bool = False
     remedy: str | Callable[[Any], str | None] | None = None
+    draws: bool = False
     parent: Claim | None = None
 
     @property
@@ -226,11 +236,12 @@ def claim(
     half: bool = False,
     extreme: bool = False,
     remedy: str | Callable[[Any], str | None] | None = None,
+    draws: bool = False,
 ) -> Callable[[Check], Claim]:
     """Decorator that makes a `Claim` of a check; see `Claim` for the arguments."""
     slips, mended = dict(mutants or {}), dict(repairs or {})
     return lambda check: Claim(
-        check, given, reference, slips, mended, tuple(uses), examples, defining, half, extreme, remedy
+        check, given, reference, slips, mended, tuple(uses), examples, defining, half, extreme, remedy, draws
     )
 
 
@@ -324,13 +335,19 @@ def verify(
         raise TypeError(f"dtype must be torch.float64, torch.float32 or torch.bfloat16, got {dtype}")
 
     examples = settings.examples or claim.examples
+    if claim.draws:
+        examples = min(examples, claim.examples)
+    count = _counter(claim, protected, settings.budget / examples, device)
 
     lenient = settings.accuracy == "maths"
 
     def run(candidate: Any, examples: int = examples, *, shrink: bool = False, lenient: bool = lenient) -> Outcome:
         if reason := half.refusal(dtype, claim.half):
             return Outcome(reason=reason)
-        strategy = None if given is None else given(candidate, compared)
+        with effort.beginning_at(settings.seed):
+            strategy = None if given is None else given(candidate, compared)
+        if claim.draws and strategy is not None:
+            strategy = strategy.map(count)
         accuracy = Accuracy(claim.check, candidate, compared, extreme=claim.extreme) if lenient else None
         return search(
             claim.check,
@@ -406,6 +423,21 @@ def _remedy(claim: Claim, subject: Any, status: Status, worst: Residual | None) 
     if worst is None or not (status is Status.INACCURATE or (status is Status.REFUTED and worst.error <= _SMALL)):
         return None
     return claim.remedy(subject) if callable(claim.remedy) else claim.remedy
+
+
+def _counter(
+    claim: Claim, subject: Any, seconds: float, device: torch.device | str
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Adds to the inputs of a law how many draws it may make, which is found out once, at the first."""
+    found: list[int] = []
+
+    def add(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not found:
+            placed = to_device(inputs, device)
+            found.append(effort.affordable(lambda n: claim.residuals(subject, *placed, n), seconds))
+        return (*inputs, found[0])
+
+    return add
 
 
 def _name(subject: Any) -> str:
@@ -488,7 +520,9 @@ def _fates(
         except NotImplementedError:
             fates[title] = "not applicable"
             continue
-        if same_but_for_functions(subject, mutant):
+        alike = same_but_for_functions(subject, mutant)
+        # A search of a law that draws tries nothing but the same draws once more.
+        if alike and not claim.draws:
             refuted_by = replay(claim.check, mutant, tried, device=device)
             if refuted_by is not None:
                 tried.insert(0, tried.pop(refuted_by))
@@ -498,7 +532,10 @@ def _fates(
                 fates[title] = "equivalent"
                 continue
         fates[title] = _FATES.get(run(mutant).status, "crashed")
-    if lenient and "refuted" not in fates.values():
+        survived = claim.draws and alike and fates[title] == "survived"
+        if survived and lenient and answers_alike(claim.check, subject, mutant, tried, device):
+            fates[title] = "equivalent"
+    if lenient and not claim.draws and "refuted" not in fates.values():
         longer = functools.partial(run, examples=_LONGER * max(outcome.examples, claim.examples))
         for title in [title for title, fate in fates.items() if fate == "survived"]:
             fates[title] = _fate(claim.mutants[title], subject, longer)

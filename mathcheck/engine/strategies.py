@@ -12,10 +12,18 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from mathcheck.engine import effort
+
 K = TypeVar("K")
 T = TypeVar("T")
 
 BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((), (1,), (3,), (2, 3))
+
+
+def seeds() -> st.SearchStrategy[int]:
+    """Seeds of random draws: that of the search first, and those after it."""
+    first = effort.first_seed()
+    return st.integers(first, first + 2**31 - 1)
 
 
 def width(dtype: torch.dtype) -> Literal[32, 64]:

@@ -8,6 +8,7 @@ repeated. Leapfrog followed by a flip of the momentum is its own inverse and pre
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from mathcheck.engine.strategies import BATCH_SHAPES, of_each
 from mathcheck.markov.integrator import Integrator
 from mathcheck.markov.markov_kernel import MarkovKernel
 from mathcheck.markov.metropolis import metropolis_log_acceptance
+from mathcheck.markov.targets import Target
 from mathcheck.oracles import enumeration, statistics
 
 Map = Callable[[Tensor], Tensor]
@@ -233,6 +235,28 @@ kernel = MarkovKernel(
     propose=lambda t, x, p: hmc_proposal(t.log_density, x, p, _STEP_SIZE, _STEPS, score=t.score)[:2],
     log_acceptance=lambda t, x, p: hmc_proposal(t.log_density, x, p, _STEP_SIZE, _STEPS, score=t.score)[2],
 )
+
+
+def _unadjusted(step_size: float) -> Callable[[Target, Tensor, torch.Generator], Tensor]:
+    """A step of leapfrog with fresh momentum that is always taken: unadjusted Langevin, with half its square as the time."""
+
+    def step(target: Target, x: Tensor, generator: torch.Generator) -> Tensor:
+        momentum = torch.empty_like(x).normal_(generator=generator)
+        return _trajectory(target.score, x, momentum, step_size, 1, 1)[0]
+
+    return step
+
+
+_GAUSSIAN = Target(
+    "the standard normal",
+    log_density=lambda x: -(x * x).sum(-1) / 2 - math.log(2 * math.pi) / 2,
+    score=lambda x: -x,
+    sample=lambda count, generator: torch.empty((count, 1), dtype=torch.float64, device=generator.device).normal_(
+        generator=generator
+    ),
+    uniforms=torch.special.ndtr,
+)
+unadjusted = MarkovKernel(_unadjusted(0.4), targets=(_GAUSSIAN,), halved=_unadjusted(0.4 / math.sqrt(2)), moving=1.0)
 
 
 def finite_chain(weights: Sequence[int], momenta: Sequence[int], force: Sequence[int], steps: int) -> Rows:

@@ -187,6 +187,24 @@ def _bounded(mean: float, lower: float = 0.0, upper: float = 1.0) -> Test:
     return lambda sample, alpha: statistics.bounded_mean(sample, mean, lower, upper, alpha=alpha)
 
 
+def _bernstein(mean: float, lower: float = 0.0, upper: float = 1.0) -> Test:
+    return lambda sample, alpha: statistics.bernstein_mean(sample, mean, lower, upper, alpha=alpha)
+
+
+def _halves(sample: Tensor, alpha: float) -> Residual:
+    return statistics.dkw_two(sample[::2], sample[1::2], alpha=alpha)
+
+
+def _every_other_moved(n: int, by: float) -> Draw:
+    """Uniform numbers; at even places the distribution function exceeds that at odd places by `by` just above 0."""
+
+    def draw(rng: np.random.Generator) -> Tensor:
+        moved = (rng.random(n) < by) & (np.arange(n) % 2 == 0)
+        return torch.from_numpy(np.where(moved, 1e-3, 1.0) * rng.random(n))
+
+    return draw
+
+
 def _catoni(variance: float) -> Test:
     return lambda sample, alpha: statistics.catoni_mean(sample, 0.0, variance, alpha=alpha)
 
@@ -203,6 +221,7 @@ def trials(n: int = 2000) -> Iterator[Trial]:
 
     yield Trial("dkw, continuous", _uniform(n), _dkw_uniform, (lambda d: _mass_moved(n, d),))
     yield Trial("dkw, atoms", _bernoulli(n, 0.7), _dkw_coin, coin(0.7, 1, -1))
+    yield Trial("dkw, two samples", _uniform(n), _halves, (lambda d: _every_other_moved(n, d),))
     yield Trial("binomial", _bernoulli(n, 0.3), _binomial(n, 0.3), coin(0.3, 1, -1))
     yield Trial("binomial, rare", _bernoulli(n, 0.01), _binomial(n, 0.01), coin(0.01, 1))
     yield Trial("binomial, frequent", _bernoulli(n, 0.98), _binomial(n, 0.98), coin(0.98, -1))
@@ -210,6 +229,8 @@ def trials(n: int = 2000) -> Iterator[Trial]:
     yield Trial("bounded mean, rare", _bernoulli(n, 0.02), _bounded(0.02), coin(0.02, 1))
     narrow = tuple((lambda d, s=s: _uniform(n, 2.9 + s * d, 3.1 + s * d)) for s in (1, -1))
     yield Trial("bounded mean, narrow", _uniform(n, 2.9, 3.1), _bounded(3.0, -1.0, 5.0), narrow)
+    yield Trial("Bernstein's mean, coin", _bernoulli(n, 0.5), _bernstein(0.5), coin(0.5, 1, -1))
+    yield Trial("Bernstein's mean, narrow", _uniform(n, 2.9, 3.1), _bernstein(3.0, -1.0, 5.0), narrow)
     yield Trial("Catoni's mean, heavy tails", _student(n), _catoni(3.0), (lambda d: _student(n, d),))
     yield Trial("Catoni's mean, normal", _normal(n), _catoni(1.0), (lambda d: _normal(n, -d),))
     many = max(n, 10_000)

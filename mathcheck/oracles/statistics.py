@@ -8,16 +8,22 @@ Draws are taken to be independent. `what` names the thing compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from scipy import optimize, stats
 from torch import Tensor
 
+from mathcheck.engine.effort import RUNGS
 from mathcheck.engine.residual import Kind, Residual
 
 ALPHA, BETA = 1e-6, 0.01
 _BETS = 8
+# Draws that are made at once.
+_CHUNK = 2**18
+
+Draws = tuple[Tensor, ...]
 
 
 def _check_levels(alpha: float, beta: float) -> None:
@@ -53,6 +59,46 @@ def _residual(
     kind: Kind = Kind.STATISTICAL,
 ) -> Residual:
     return Residual(error, bound, kind, what, actual, expected, source=source, alpha=alpha, detectable=detectable)
+
+
+def rungs(most: int, alpha: float = ALPHA) -> Iterator[tuple[int, float]]:
+    r"""The numbers of draws that are looked at on the way to `most`, each with its share of alpha.
+
+    The k-th look, k = 1, 2, ..., has the share $\alpha/k(k+1)$; all together have less than $\alpha$.
+    """
+    counts = [*(count for count in RUNGS if count < most), most]
+    for k, count in enumerate(counts, start=1):
+        yield count, alpha / (k * (k + 1))
+
+
+def climb(
+    draw: Callable[[int], Draws], judge: Callable[[Draws, float], Iterable[Residual]], most: int
+) -> Iterator[Residual]:
+    r"""Draws more and more, and judges all draws so far each time, until something is refuted or `most` are made.
+
+    What fewer draws refute is refuted by every run that makes as many, whatever it can afford beyond: the draws of a short
+    run are the first of a longer one. All looks together raise a false alarm with probability at most $\alpha$, since each
+    has a share of it (`rungs`). The residuals that come out are the first that refutes, or all of the last look.
+
+    Args:
+        draw: `count` -> tensors of that length, each call the next draws of one stream.
+        judge: `(all draws so far, alpha)` -> residuals.
+        most: draws to make, at least 1.
+    """
+    kept: list[Draws] = []
+    made, found = 0, list[Residual]()
+    for count, share in rungs(most):
+        while made < count:
+            wanted = min(count - made, _CHUNK)
+            kept.append(draw(wanted))
+            made += wanted
+        kept = [tuple(torch.cat(parts) for parts in zip(*kept, strict=True))]
+        found = [replace(residual, alpha=ALPHA) for residual in judge(kept[0], share)]
+        refuting = [residual for residual in found if residual.ratio > 1]
+        if refuting:
+            found = refuting[:1]
+            break
+    yield from found
 
 
 def dkw_samples(detectable: float, alpha: float = ALPHA, beta: float = BETA) -> int:
@@ -123,6 +169,39 @@ def dkw(
     return _residual(
         float(gaps[worst]), bound, source, where, alpha, detectable, float(empirical[worst]), float(expected[worst])
     )
+
+
+def dkw_two(first: Tensor, second: Tensor, *, alpha: float = ALPHA, beta: float = BETA, what: str = "") -> Residual:
+    r"""$\sup_x \lvert F_n(x) - G_m(x)\rvert \le \sqrt{\ln(4/\alpha)/2n} + \sqrt{\ln(4/\alpha)/2m}$: one distribution?
+
+    Each sample lies within the bound of `dkw` around its own distribution function, with probability $1 - \alpha/2$; the two
+    samples may depend on each other.
+
+    Args:
+        first: `(n,)`; NaN refutes at once. second: `(m,)`, finite: what `first` should be distributed as.
+        alpha, beta, what: see above.
+
+    Raises:
+        ValueError: if a sample is empty, or a level is out of range.
+        TypeError: if a sample is no real tensor.
+    """
+    _check_levels(alpha, beta)
+    ours, theirs = _check_sample(first), _check_sample(second)
+    each = [1 / math.sqrt(2 * len(sample)) for sample in (ours, theirs)]
+    bound = math.sqrt(math.log(4 / alpha)) * sum(each)
+    detectable = bound + math.sqrt(math.log(2 / beta)) * sum(each)
+    source, what = "Dvoretzky-Kiefer-Wolfowitz, twice", what or "the distribution function"
+    missing = int(ours.isnan().sum())
+    if missing:
+        return _residual(
+            math.inf, bound, source, f"{missing} of {len(ours)} draws are NaN", alpha, detectable, math.nan
+        )
+    places = torch.cat((ours, theirs)).sort().values
+    shares = [torch.searchsorted(x.sort().values, places, right=True).double() / len(x) for x in (ours, theirs)]
+    worst = int((shares[0] - shares[1]).abs().argmax())
+    found, expected = (float(share[worst]) for share in shares)
+    where = f"{what} at {float(places[worst]):.6g}"
+    return _residual(abs(found - expected), bound, source, where, alpha, detectable, found, expected)
 
 
 def _distribution(cdf: Callable[[Tensor], Tensor], places: Tensor, name: str) -> Tensor:
@@ -253,6 +332,51 @@ def bounded_mean(
         for sign, side in stakes.items()
     )
     return _residual(error, bound, source, what, alpha, width * detectable, observed, mean)
+
+
+def bernstein_mean(
+    sample: Tensor, mean: float, lower: float, upper: float, *, alpha: float = ALPHA, beta: float = BETA, what: str = ""
+) -> Residual:
+    r"""$\lvert\bar x - m\rvert \le \sqrt{2v\ln(4/\alpha)/n} + 7w\ln(4/\alpha)/3(n-1)$ for draws from an interval of width w.
+
+    v is the sample's own variance, so that the bound is narrow where the draws are. The mean of the draws is that far from
+    its expectation with probability at most $\alpha$, at every n. `detectable` is the bound, and the same with $4/\alpha$
+    replaced by $2/\beta$ for the deviation that hides an error.
+
+    Args:
+        sample: `(n,)`, n at least 2; NaN and draws outside [lower, upper] refute at once.
+        mean: in [lower, upper].
+        lower: smallest possible draw.
+        upper: largest possible draw.
+        alpha, beta, what: see above.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        TypeError: if `sample` is no real tensor.
+
+    References:
+        Maurer and Pontil (2009), Empirical Bernstein bounds and sample variance penalization, theorem 4.
+    """
+    _check_levels(alpha, beta)
+    draws = _check_sample(sample)
+    if not -math.inf < lower < upper < math.inf or not lower <= mean <= upper:
+        raise ValueError(f"lower <= mean <= upper must be finite and lower < upper, got {lower}, {mean}, {upper}")
+    n = len(draws)
+    if n < 2:
+        raise ValueError(f"sample must hold at least 2 draws, got {n}")
+    what, source = what or "the mean", "empirical Bernstein"
+    observed, deviation = float(draws.mean()), float(draws.std())
+
+    def reach(log: float) -> float:
+        return deviation * math.sqrt(2 * log / n) + 7 * (upper - lower) * log / (3 * (n - 1))
+
+    bound = reach(math.log(4 / alpha))
+    stray = int((~((draws >= lower) & (draws <= upper))).sum())
+    if stray:
+        where = f"{stray} of {n} draws are outside [{lower}, {upper}]"
+        return _residual(math.inf, 1.0, source, where, alpha, math.inf, observed, mean)
+    detectable = bound + reach(math.log(2 / beta))
+    return _residual(abs(observed - mean), bound, source, what, alpha, detectable, observed, mean)
 
 
 def _stakes(n: int, loss: float, alpha: float) -> list[float]:

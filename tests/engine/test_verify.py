@@ -292,7 +292,9 @@ def test_evidence_is_recorded_where_asked() -> None:
     assert [e.status for e in found] == [Status.HOLDS, Status.REFUTED]
 
 
-@pytest.mark.parametrize("bad", [{"examples": 0}, {"timeout": 0.0}, {"timeout": math.nan}])
+@pytest.mark.parametrize(
+    "bad", [{"examples": 0}, {"timeout": 0.0}, {"timeout": math.nan}, {"budget": 0.0}, {"budget": math.inf}]
+)
 def test_settings_refuse_nonsense(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         Settings(**bad)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from mathcheck.engine.residual import Kind
+from mathcheck.engine.residual import Kind, Residual
 from mathcheck.oracles import statistics
 from mathcheck.oracles.calibration import Trial, trials
 
@@ -87,6 +87,67 @@ def test_dkw_samples_is_the_smallest_number() -> None:
         n = statistics.dkw_samples(detectable)
         of = {m: statistics.dkw(torch.zeros(m), torch.sigmoid).detectable for m in (n - 1, n)}
         assert of[n] <= detectable < of[n - 1]  # type: ignore[operator]
+
+
+def test_two_samples_are_compared_over_the_line() -> None:
+    rng = np.random.default_rng(2)
+    ours, theirs = (torch.from_numpy(np.round(rng.normal(size=n), 1)) for n in (40, 90))
+    grid = torch.cat((ours, theirs))
+    shares = [(x <= grid[:, None]).double().mean(1) for x in (ours, theirs)]
+    found = statistics.dkw_two(ours, theirs)
+    assert found.error == pytest.approx(float((shares[0] - shares[1]).abs().max()), abs=1e-12)
+    assert statistics.dkw_two(torch.tensor([math.nan, 0.0]), theirs).ratio == math.inf
+    # The bounds of both samples, each at half of alpha.
+    assert found.bound == pytest.approx(sum(math.sqrt(math.log(4 / 1e-6) / (2 * n)) for n in (40, 90)))
+
+
+def test_bernstein_follows_the_spread_of_the_draws() -> None:
+    rng = np.random.default_rng(3)
+    wide = torch.from_numpy(rng.uniform(-1, 1, 10_000))
+    narrow = wide / 100
+    loose, tight = (statistics.bernstein_mean(x, 0.0, -1.0, 1.0) for x in (wide, narrow))
+    assert loose.ratio <= 1
+    assert tight.ratio <= 1
+    # What is left is the term of the interval's width.
+    assert tight.bound < loose.bound / 4
+    assert statistics.bernstein_mean(wide + 0.1, 0.0, -2.0, 2.0).ratio > 1
+    assert statistics.bernstein_mean(torch.tensor([0.0, math.nan]), 0.0, -1.0, 1.0).ratio == math.inf
+    assert statistics.bernstein_mean(torch.tensor([0.0, 3.0]), 0.0, -1.0, 1.0).ratio == math.inf
+
+
+def test_looks_share_alpha() -> None:
+    for most in (10, 1250, 30_000, 10**8):
+        looks = list(statistics.rungs(most))
+        assert looks[-1][0] == most
+        assert sum(share for _, share in looks) < statistics.ALPHA
+        assert [count for count, _ in looks] == sorted({count for count, _ in looks})
+
+
+def test_a_climb_stops_where_it_is_refuted_and_short_ones_begin_long_ones() -> None:
+    made: list[int] = []
+
+    def climb(most: int, shift: float) -> list[Residual]:
+        generator = torch.Generator().manual_seed(1)
+        made.clear()
+
+        def draw(count: int) -> statistics.Draws:
+            made.append(count)
+            return (torch.rand(count, generator=generator, dtype=torch.float64) + shift,)
+
+        def judge(draws: statistics.Draws, alpha: float) -> list[Residual]:
+            return [statistics.dkw(draws[0], lambda v: v.clamp(0, 1), alpha=alpha)]
+
+        return list(statistics.climb(draw, judge, most))
+
+    (held,) = climb(20_000, 0.0)
+    assert held.ratio <= 1
+    assert held.alpha == statistics.ALPHA
+    assert sum(made) == 20_000
+    # At a shift of 0.03 the second look refutes, or the third: the same however far the climb might go.
+    refuted = [climb(most, 0.03)[0] for most in (20_000, 80_000, 320_000)]
+    assert refuted[0].ratio > 1
+    assert all(r.error == refuted[0].error and r.bound == refuted[0].bound for r in refuted)
+    assert sum(made) <= 20_000
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.5), (5, 0.0), (5, 1.0), (20, 0.3), (50, 0.01), (200, 0.77)])

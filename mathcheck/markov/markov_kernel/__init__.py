@@ -5,12 +5,14 @@ starting from the target exactly, whereupon every later state must follow it too
 """
 
 from mathcheck.markov.markov_kernel.laws import (
-    CHAINS,
     a_nan_proposal_is_rejected,
     a_step_is_as_likely_as_its_reverse,
     chains_are_independent,
+    chains_are_independent_in_law,
     check_markov_kernel,
     detailed_balance,
+    exact_draws_follow_their_target,
+    halving_its_step_shrinks_its_bias,
     leaves_its_target_invariant,
     moves,
     repeats_the_state_on_rejection,
@@ -20,15 +22,17 @@ from mathcheck.markov.markov_kernel.laws import (
 from mathcheck.markov.markov_kernel.record import MarkovKernel, OfNoise, Step
 
 __all__ = [
-    "CHAINS",
     "MarkovKernel",
     "OfNoise",
     "Step",
     "a_nan_proposal_is_rejected",
     "a_step_is_as_likely_as_its_reverse",
     "chains_are_independent",
+    "chains_are_independent_in_law",
     "check_markov_kernel",
     "detailed_balance",
+    "exact_draws_follow_their_target",
+    "halving_its_step_shrinks_its_bias",
     "leaves_its_target_invariant",
     "moves",
     "repeats_the_state_on_rejection",

@@ -35,6 +35,13 @@ class MarkovKernel:
         reversible: whether it is in detailed balance; a sweep over coordinates leaves its target invariant without.
         moving: promised share of chains that have left their state after 20 steps.
         dtype: that it takes, if only one.
+        halved: the same step at half the step size, for a kernel that is approximate by design (unadjusted Langevin): two
+            of its steps take as long as one. The kernel is then not held to its targets, but to a bias that shrinks with
+            the step.
+        order: p, where such a kernel's bias is $O(\text{step}^p)$.
+
+    Raises:
+        ValueError: if there is no target, or a number is out of range.
     """
 
     step: Step
@@ -46,6 +53,16 @@ class MarkovKernel:
     reversible: bool = True
     moving: float = 0.5
     dtype: torch.dtype | None = None
+    halved: Step | None = None
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            raise ValueError("targets must hold at least one target, got none")
+        if not 0 <= self.moving <= 1:
+            raise ValueError(f"moving must lie in [0, 1], got {self.moving}")
+        if self.order < 1:
+            raise ValueError(f"order must be at least 1, got {self.order}")
 
     def target(self, name: str) -> Target:
         """The target of that name."""

@@ -20,6 +20,18 @@ def _step(change: Callable[[Step, Target, Tensor, torch.Generator], Tensor]) -> 
     return lambda k: replace(k, step=lambda t, x, g: change(k.step, t, x, g))
 
 
+def _both(change: Callable[[Step, Target, Tensor, torch.Generator], Tensor]) -> Slip:
+    """The same slip of the step and of the halved one."""
+
+    def slip(k: MarkovKernel) -> MarkovKernel:
+        whole, half = k.step, k.halved
+        if half is None:
+            raise NotImplementedError("the kernel is not said to be approximate")
+        return replace(k, step=lambda t, x, g: change(whole, t, x, g), halved=lambda t, x, g: change(half, t, x, g))
+
+    return slip
+
+
 def _aimed(change: Callable[[Target], Target]) -> Slip:
     """The slip that makes the step aim at another target."""
 
@@ -220,6 +232,14 @@ def _filled(nan: float) -> Slip:
     )
 
 
+def _shifted(t: Target) -> Target:
+    def sample(count: int, g: torch.Generator) -> Tensor:
+        draws = t.sample(count, g)
+        return draws + 0.1 * t.spread[1].to(draws)
+
+    return replace(t, sample=sample)
+
+
 REJECTION: dict[str, Slip] = {
     "only accepted states are kept (it tries until it moves)": _accepted_only,
     "every proposal is accepted": _always,
@@ -233,7 +253,14 @@ AIM: dict[str, Slip] = {
     "the root of the density is taken": _aimed(lambda t: t.tempered(0.5)),
     "the density is squared": _aimed(lambda t: t.tempered(2.0)),
 }
-DRIFT: dict[str, Slip] = {"the state drifts to the right": _step(lambda step, t, x, g: step(t, x, g) + 0.05)}
+DRIFT: dict[str, Slip] = {
+    "the state drifts to the right": _step(lambda step, t, x, g: step(t, x, g) + 0.1 * t.spread[1].to(x))
+}
+HALVING: dict[str, Slip] = {
+    "moves are half as long": _both(lambda step, t, x, g: (x + step(t, x, g)) / 2),
+    "moves are twice as long": _both(lambda step, t, x, g: 2 * step(t, x, g) - x),
+    "the root of the density is taken": _both(lambda step, t, x, g: step(t.tempered(0.5), x, g)),
+}
 REVERSE: dict[str, Slip] = {
     "the reverse noise is negated": _proposes(lambda y, v: (y, -v)),
     "the proposal is stretched by a tenth": _proposes(lambda y, v: (1.1 * y, v)),
@@ -254,11 +281,19 @@ BATCH: dict[str, Slip] = {
     "the states are pulled to their mean": _step(lambda step, t, x, g: step(t, x, g) + 0.01 * x.mean(0)),
     "it computes in another dtype": _step(lambda step, t, x, g: _other_dtype(step(t, x, g))),
 }
+DEPENDENCE: dict[str, Slip] = {
+    "a quarter of the next chain's state leaks in": _step(lambda step, t, x, g: step(t, x, g) + 0.25 * x.roll(1, 0)),
+    "the states are pulled halfway to their mean": _step(lambda step, t, x, g: step(t, x, g) + 0.5 * x.mean(0)),
+    "it computes in another dtype": BATCH["it computes in another dtype"],
+}
 TARGET: dict[str, Slip] = {
     "the density is squared": _targets(lambda t: replace(t.tempered(2.0), normalised=t.normalised)),
     "the score's sign is changed": _targets(lambda t: replace(t, score=lambda x: -t.score(x))),
-    "the exact draws are shifted by a tenth": _targets(
-        lambda t: replace(t, sample=lambda count, g: t.sample(count, g) + 0.1)
+}
+START: dict[str, Slip] = {
+    "the exact draws are shifted by a tenth of their spread": _targets(_shifted),
+    "the exact draws are all made twice as large": _targets(
+        lambda t: replace(t, sample=lambda count, g: 2 * t.sample(count, g))
     ),
 }
 _ALL = "a proposal is accepted no more often than the densities' ratio says (all are accepted)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from mathcheck.engine import strategies
 from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
@@ -26,11 +28,23 @@ _OUTER = 0.05
 
 
 def _seeds(s: Sampler, dtype: torch.dtype) -> st.SearchStrategy[tuple[int]]:
-    return st.tuples(st.integers(1, 2**31 - 1))
+    return st.tuples(strategies.seeds())
 
 
-def _draws(s: Sampler, seed: int, n: int | None = None) -> Tensor:
-    return s.sample(n or s.draws, Generator().manual_seed(seed)).detach()
+def _draws(s: Sampler, seed: int, n: int) -> Tensor:
+    return s.sample(n, Generator().manual_seed(seed)).detach()
+
+
+def _climb(
+    s: Sampler, seed: int, most: int, judge: Callable[[Tensor, float], Iterable[Residual]]
+) -> Iterator[Residual]:
+    """Judges more and more draws of one stream, up to as many as the record says, or else `most`."""
+    generator = Generator().manual_seed(seed)
+
+    def draw(count: int) -> statistics.Draws:
+        return (s.sample(count, generator).detach(),)
+
+    yield from statistics.climb(draw, lambda drawn, alpha: judge(drawn[0], alpha), s.draws or most)
 
 
 def _cdf(s: Sampler) -> Map:
@@ -39,13 +53,16 @@ def _cdf(s: Sampler) -> Map:
     return s.cdf
 
 
-@claim(given=_seeds, mutants=slips.SPREAD | slips.PLACE, repairs={**slips.SPREAD, **slips.PLACE}, examples=1)
-def draws_follow_the_distribution(s: Sampler, seed: int) -> Iterator[Residual]:
+@claim(
+    given=_seeds, draws=True, mutants=slips.SPREAD | slips.PLACE, repairs={**slips.SPREAD, **slips.PLACE}, examples=1
+)
+def draws_follow_the_distribution(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""The draws follow the distribution function: $\sup_x\lvert F_n(x) - F(x)\rvert$ is what chance allows.
 
     Error bound: $\sqrt{\ln(2/\alpha)/2n}$ with $\alpha = 10^{-6}$ (Dvoretzky, Kiefer, Wolfowitz, Massart), for every F.
     """
-    yield statistics.dkw(_draws(s, seed), _cdf(s), left_cdf=s.left_cdf)
+    cdf = _cdf(s)
+    yield from _climb(s, seed, most_draws, lambda x, alpha: [statistics.dkw(x, cdf, left_cdf=s.left_cdf, alpha=alpha)])
 
 
 def _places(cdf: Map, levels: Tensor) -> Tensor:
@@ -73,7 +90,7 @@ def _outer_drawn_anew(*, light: bool) -> Slip:
     def slip(s: Sampler) -> Sampler:
         if s.left_cdf is not None:
             raise NotImplementedError("a distribution with jumps may have no tails")
-        cdf, x = _cdf(s), _draws(s, 0).double().cpu()
+        cdf, x = _cdf(s), _draws(s, 0, s.draws or 100_000).double().cpu()
         far = float(((x <= _place(cdf, slips.TAIL)) | (x > _place(cdf, 1 - slips.TAIL))).double().mean())
         if (far < 2 * slips.TAIL) is not light:
             raise NotImplementedError("the tails go wrong the other way, or not at all")
@@ -93,6 +110,7 @@ def _outer_drawn_anew(*, light: bool) -> Slip:
 
 @claim(
     given=_seeds,
+    draws=True,
     mutants={"the tails are cut off (draws beyond are put at the cut)": slips.clipped, **slips.PLACE},
     repairs={
         "draws beyond the outer twentieths are drawn anew (its tails are too light)": _outer_drawn_anew(light=True),
@@ -100,7 +118,7 @@ def _outer_drawn_anew(*, light: bool) -> Slip:
     },
     examples=1,
 )
-def tails_hold_their_probability(s: Sampler, seed: int) -> Iterator[Residual]:
+def tails_hold_their_probability(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""Each tail holds its probability: $P(X \le a) = F(a)$ and $P(X > b) = 1 - F(b)$ for a and b far out.
 
     About a thousandth lies beyond, where the distribution function's largest error says little.
@@ -109,37 +127,49 @@ def tails_hold_their_probability(s: Sampler, seed: int) -> Iterator[Residual]:
     are tested as well, all four at $\alpha/4$.
     """
     cdf = _cdf(s)
-    x = _draws(s, seed).double().cpu()
     low, high = _place(cdf, slips.TAIL), _place(cdf, 1 - slips.TAIL)
-    tails = [(f"P(X <= {low:.6g})", x <= low, _at(cdf, low)), (f"P(X > {high:.6g})", x > high, 1 - _at(cdf, high))]
+    sure = [_at(cdf, low), 1 - _at(cdf, high)]
     if s.left_cdf is not None:
-        tails += [
-            (f"P(X < {low:.6g})", x < low, _at(s.left_cdf, low)),
-            (f"P(X >= {high:.6g})", x >= high, 1 - _at(s.left_cdf, high)),
+        sure += [_at(s.left_cdf, low), 1 - _at(s.left_cdf, high)]
+
+    def judge(drawn: Tensor, alpha: float) -> Iterator[Residual]:
+        x = drawn.double().cpu()
+        tails = [
+            (f"P(X <= {low:.6g})", x <= low),
+            (f"P(X > {high:.6g})", x > high),
+            (f"P(X < {low:.6g})", x < low),
+            (f"P(X >= {high:.6g})", x >= high),
         ]
-    for what, beyond, p in tails:
-        count = int((beyond | x.isnan()).sum())
-        yield statistics.binomial(count, len(x), p, alpha=statistics.ALPHA / len(tails), what=what)
+        for (what, beyond), p in zip(tails, sure, strict=False):
+            count = int((beyond | x.isnan()).sum())
+            yield statistics.binomial(count, len(x), p, alpha=alpha / len(sure), what=what)
+
+    yield from _climb(s, seed, most_draws, judge)
 
 
-@claim(given=_seeds, mutants=slips.PLACE, repairs=slips.PLACE, examples=1)
-def draws_have_the_mean(s: Sampler, seed: int) -> Iterator[Residual]:
+@claim(given=_seeds, draws=True, mutants=slips.PLACE, repairs=slips.PLACE, examples=1)
+def draws_have_the_mean(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""The draws have the mean: $\mathbb E X = m$.
 
     Error bound: for bounded draws the capital of a bet against the mean stays below $1/\alpha$; otherwise Catoni's
     estimate is within its bound for the stated variance. Both hold at every n, with $\alpha = 10^{-6}$.
     """
-    if s.mean is None:
+    mean, bounds, variance = s.mean, s.bounds, s.variance or 0.0
+    if mean is None:
         raise NotImplementedError("the sampler's mean is unknown")
-    x = _draws(s, seed)
-    if s.bounds is not None:
-        yield statistics.bounded_mean(x, s.mean, *s.bounds)
-    else:
-        yield statistics.catoni_mean(x, s.mean, s.variance or 0.0)
+
+    def judge(x: Tensor, alpha: float) -> Iterator[Residual]:
+        if bounds is not None:
+            yield statistics.bounded_mean(x, mean, *bounds, alpha=alpha)
+        elif len(x) > 2 * math.log(2 / alpha):
+            yield statistics.catoni_mean(x, mean, variance, alpha=alpha)
+
+    yield from _climb(s, seed, most_draws, judge)
 
 
 @claim(
     given=_seeds,
+    draws=True,
     mutants={
         "every draw is used twice": slips.then(slips.doubled),
         "the draws are sorted": slips.then(lambda x: x.sort().values),
@@ -153,7 +183,7 @@ def draws_have_the_mean(s: Sampler, seed: int) -> Iterator[Residual]:
     },
     examples=1,
 )
-def successive_draws_are_independent(s: Sampler, seed: int) -> Iterator[Residual]:
+def successive_draws_are_independent(s: Sampler, seed: int, most_draws: int) -> Iterator[Residual]:
     r"""A draw says nothing about the next: $P(X_{2i} \le a,\ X_{2i+1} \le a) = F(a)^2$ with a in the middle.
 
     Error bound: the exact two-sided binomial test at $\alpha = 10^{-6}$, over pairs that do not overlap.
@@ -163,10 +193,14 @@ def successive_draws_are_independent(s: Sampler, seed: int) -> Iterator[Residual
     right, left = _at(cdf, a), _at(s.left_cdf or cdf, a)
     # Of the two events at a jump, the one that is less sure says more.
     closed = abs(right - 0.5) <= abs(left - 0.5)
-    x = _draws(s, seed).double().cpu()
-    both = ((x <= a) if closed else (x < a))[: len(x) // 2 * 2].reshape(-1, 2).all(-1)
-    what = f"P(two draws {'<=' if closed else '<'} {a:.6g})"
-    yield statistics.binomial(int(both.sum()), len(both), (right if closed else left) ** 2, what=what)
+    what, p = f"P(two draws {'<=' if closed else '<'} {a:.6g})", (right if closed else left) ** 2
+
+    def judge(drawn: Tensor, alpha: float) -> Iterator[Residual]:
+        x = drawn.double().cpu()
+        both = ((x <= a) if closed else (x < a))[: len(x) // 2 * 2].reshape(-1, 2).all(-1)
+        yield statistics.binomial(int(both.sum()), len(both), p, alpha=alpha, what=what)
+
+    yield from _climb(s, seed, most_draws, judge)
 
 
 @claim(

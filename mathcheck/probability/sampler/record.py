@@ -26,7 +26,7 @@ class Sampler:
         mean: $\mathbb E X$, if known, together with `bounds` or `variance`.
         bounds: smallest and largest possible draw.
         variance: an upper bound of the variance, where the draws are unbounded.
-        draws: n of the statistical laws.
+        draws: n of the statistical laws; `None` for as many as the budget of the settings allows.
         dtype: of the draws; `None` where it is left open.
         like: the continuous distribution that is meant, of `torch.distributions` or `scipy.stats`; its distribution function
             is taken where `cdf` is not given.
@@ -38,12 +38,12 @@ class Sampler:
     mean: float | None = None
     bounds: tuple[float, float] | None = None
     variance: float | None = None
-    draws: int = 100_000
+    draws: int | None = None
     dtype: torch.dtype | None = None
     like: Any = None
 
     def __post_init__(self) -> None:
-        if self.draws < 1000:
+        if self.draws is not None and self.draws < 1000:
             raise ValueError(f"draws must be at least 1000, got {self.draws}")
         like = Named.of(self.like)
         object.__setattr__(self, "like", like)
