@@ -36,6 +36,7 @@ from mathcheck import (
     check_smooth_max,
     normals,
 )
+from mathcheck.convex.smooth_max import reference
 from mathcheck.engine.evidence import Status
 
 KL = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -214,7 +215,7 @@ def test_inside_somebodys_own_search(scale: float) -> None:
 def test_in_another_thread() -> None:
     found: list[Evidence] = []
     judge = lambda: found.extend(  # noqa: E731
-        check_smooth_max(lambda x, beta: torch.logsumexp(beta * x, -1) / beta, settings=Settings(examples=10))
+        check_smooth_max(reference, settings=Settings(examples=10))
     )
     thread = threading.Thread(target=judge)
     thread.start()
