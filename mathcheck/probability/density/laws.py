@@ -20,6 +20,7 @@ from mathcheck.probability.density import slips
 from mathcheck.probability.density.mass import mass
 from mathcheck.probability.density.record import Density, Map, ends, middle
 from mathcheck.probability.density.slips import Slip
+from mathcheck.probability.distribution_function import is_distribution_function, places
 
 
 def _draw(d: Density, dtype: torch.dtype) -> st.SearchStrategy[Tensor]:
@@ -63,6 +64,24 @@ def integrates_to_one(d: Density, x: Tensor) -> Iterator[Residual]:
     yield close(total.mid, one, what="the total mass")
 
 
+def _is_too_steep(d: Density, x: Tensor, slope: Tensor, index: tuple[int, ...]) -> bool:
+    """Whether differences of log p along that coordinate overflow, to the same infinity unless the slope is NaN."""
+    step = x[index].abs() / 1024
+    apart = torch.zeros_like(x)
+    apart[index] = step
+    rise = (d.log_prob(x + apart) - d.log_prob(x)).sum()
+    steep = rise / step
+    return bool(rise.isfinite() & steep.isinf() & (slope[index].isnan() | (steep == slope[index])))
+
+
+_LOST = "gradients that are not finite"
+
+
+def _lost(d: Density, x: Tensor, slope: Tensor) -> int:
+    """How many slopes are not finite, except where they are too large for any float."""
+    return sum(not _is_too_steep(d, x, slope, tuple(i.tolist())) for i in (~slope.isfinite()).nonzero())
+
+
 @claim(
     given=lambda d, dtype: st.tuples(
         _event(d, dtype), _event(d, dtype), st.sampled_from([1e-3, 1.0, 1e3]), st.booleans()
@@ -85,7 +104,7 @@ def minus_infinity_outside_the_support(
 
     $\log p(x) = -\infty$ for x beyond an end of the support.
 
-    Error bound: 0.
+    Error bound: 0; infinite slopes count as in `finite_on_the_support`.
     """
     low, high = ends(d)
     if math.isinf(low) and math.isinf(high):
@@ -98,17 +117,8 @@ def minus_infinity_outside_the_support(
     yield exactly(float(value[1].detach()), -math.inf, kind=Kind.NUMERICAL, what=f"log p at {beyond}")
     yield exactly(bool(value[0].isfinite()), True, kind=Kind.NUMERICAL, what="log p inside is finite")
     if value.requires_grad:
-        slope = torch.autograd.grad(value.sum(), x)[0][0]
-        yield exactly(bool(slope.isfinite().all()), True, kind=Kind.NUMERICAL, what="the gradient inside is finite")
-
-
-def _is_too_steep(d: Density, x: Tensor, slope: Tensor, index: tuple[int, ...]) -> bool:
-    """Whether the slope is infinite, and differences of log p along that coordinate overflow to the same infinity."""
-    step = x[index].abs() / 1024
-    apart = torch.zeros_like(x)
-    apart[index] = step
-    rise = (d.log_prob(x + apart) - d.log_prob(x)).sum()
-    return bool(slope[index].isinf() & rise.isfinite() & (rise / step == slope[index]))
+        slope = torch.autograd.grad(value.sum(), x)[0][:1]
+        yield exactly(_lost(d, inside.unsqueeze(0), slope), 0, kind=Kind.NUMERICAL, what=_LOST)
 
 
 @claim(
@@ -130,8 +140,7 @@ def finite_on_the_support(d: Density, x: Tensor) -> Iterator[Residual]:
     yield exactly(int((~value.isfinite()).sum()), 0, kind=Kind.NUMERICAL, what="values that are not finite")
     if value.requires_grad:
         slope = torch.autograd.grad(value.sum(), leaf)[0]
-        lost = [i for i in (~slope.isfinite()).nonzero() if not _is_too_steep(d, x, slope, tuple(i.tolist()))]
-        yield exactly(len(lost), 0, kind=Kind.NUMERICAL, what="gradients that are not finite")
+        yield exactly(_lost(d, x, slope), 0, kind=Kind.NUMERICAL, what=_LOST)
 
 
 @claim(
@@ -169,6 +178,11 @@ def _cdf(change: Callable[[Map, Tensor], Tensor]) -> Slip:
     return slip
 
 
+def _cut(d: Density) -> Density:
+    low, high = ends(d)
+    return _cdf(lambda cdf, x: torch.where(x <= low, 0.0, torch.where(x >= high, 1.0, cdf(x))))(d)
+
+
 @claim(
     given=_event,
     mutants={
@@ -196,6 +210,39 @@ def cdf_is_the_mass_below(d: Density, x: Tensor) -> Iterator[Residual]:
     promised = d.cdf_ulps * torch.finfo(x.dtype).eps
     true = Ball(below.mid, below.radius + promised, kind=below.kind, source=below.source)
     yield close(value, true, scale=scale, what="F(x)")
+
+
+@claim(
+    given=lambda d, dtype: places(d.support, dtype),
+    mutants={
+        "the probability of the other side is taken (1 - F)": _cdf(lambda cdf, x: 1 - cdf(x)),
+        "half is added to it": _cdf(lambda cdf, x: cdf(x) + 0.5),
+        "half is subtracted from it": _cdf(lambda cdf, x: cdf(x) - 0.5),
+    },
+    repairs={
+        "it is 0 below the support and 1 above": _cut,
+        "it is kept between 0 and 1": _cdf(lambda cdf, x: cdf(x).clamp(0.0, 1.0)),
+    },
+    examples=25,
+)
+def cdf_rises_from_zero_to_one(d: Density, x: Tensor) -> Iterator[Residual]:
+    r"""The distribution function rises from 0 to 1 on the whole line: $0 \le F(x) \le F(y) \le 1$ for $x \le y$.
+
+    It is 0 at and below the lower end of the support, and 1 at and above the upper end. Where it raises an exception
+    outside the support it is not judged there.
+
+    Error bound: 8 roundings of $F(x)(1 + \lvert\log F(x)\rvert)$ and what F changes when x is moved by 8 roundings; 0 below 0.
+    The promised `cdf_ulps` are added.
+    """
+    if d.cdf is None or d.event_shape:
+        raise NotImplementedError("the density has no cdf")
+    cdf, batch = d.cdf, min(d.batch_shapes, key=math.prod)
+
+    def single(x: Tensor) -> Tensor:
+        return torch.stack([cdf(place.expand(batch)).flatten()[0] for place in x])
+
+    granted = d.cdf_ulps * torch.finfo(x.dtype).eps
+    yield from is_distribution_function(single, x, support=ends(d), granted=granted)
 
 
 @claim(
