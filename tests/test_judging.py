@@ -122,10 +122,12 @@ def test_a_smooth_maximum_without_its_temperature() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_torch_logsumexp_passes(dtype: torch.dtype) -> None:
-    check_smooth_max(lambda x, beta: torch.logsumexp(beta * x, -1) / beta, dtype=dtype, settings=QUICK)
+def test_torch_logsumexp_passes_but_for_rows_of_minus_infinity(dtype: torch.dtype) -> None:
+    known = {"minus_infinity_has_no_weight": "its gradient at a row of -inf is NaN"}
+    any_beta = SmoothMax(lambda x, beta: torch.logsumexp(beta * x, -1) / beta)
     fixed = SmoothMax(lambda x, beta: torch.logsumexp(x, -1), betas=(1.0, 1.0))
-    check_smooth_max(fixed, dtype=dtype, settings=QUICK)
+    for subject in (any_beta, fixed):
+        check_smooth_max(subject, dtype=dtype, expected_failures=known, settings=QUICK)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

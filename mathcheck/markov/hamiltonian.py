@@ -63,7 +63,8 @@ def leapfrog(gradient: Map, position: Tensor, momentum: Tensor, step_size: float
     Args:
         gradient: $\nabla U$, `(*batch, n)` -> `(*batch, n)`; U is the potential, the negative log-density.
         position, momentum: `(*batch, n)`.
-        step_size: $\epsilon$, positive; stable below $2/\omega$ for a Hessian of largest eigenvalue $\omega^2$.
+        step_size: $\epsilon$; stable below $2/\omega$ for a Hessian of largest eigenvalue $\omega^2$. A negative one goes
+            back in time.
         steps: at least 1.
 
     Returns:
@@ -71,12 +72,12 @@ def leapfrog(gradient: Map, position: Tensor, momentum: Tensor, step_size: float
 
     Raises:
         TypeError, ValueError: for tensors that are not floating or of different shapes, a step size that is not
-            positive and finite, fewer than 1 step, or a gradient of another shape.
+            finite, fewer than 1 step, or a gradient of another shape.
     """
     arguments.functions(gradient=gradient)
     arguments.alike(position=position, momentum=momentum)
     arguments.vectors(position=position)
-    arguments.positive(step_size=step_size)
+    arguments.finite(step_size=step_size)
     arguments.at_least(1, steps=steps)
     return _trajectory(gradient, position, momentum, step_size, steps, -1)
 
@@ -114,14 +115,15 @@ def hmc_proposal(
 
     Args:
         log_density: $\log\pi$ up to a constant, `(*batch, n)` -> `(*batch,)`.
-        position, momentum, step_size, steps: as for `leapfrog`.
+        position, momentum, steps: as for `leapfrog`.
+        step_size: as for `leapfrog`, and positive.
         score: $\nabla\log\pi$, `(*batch, n)` -> `(*batch, n)`; default by autograd.
 
     Returns:
         Position and momentum `(*batch, n)`, log-acceptance `(*batch,)`.
 
     Raises:
-        TypeError, ValueError: as `leapfrog`, or if `log_density` returns another shape.
+        TypeError, ValueError: as `leapfrog`, or if the step size is not positive or `log_density` returns another shape.
     """
     _check_functions(log_density, score)
     arguments.alike(position=position, momentum=momentum)

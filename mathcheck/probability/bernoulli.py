@@ -130,7 +130,10 @@ def _grey(logit: float) -> Callable[[Tensor], Tensor]:
 by_probability = LogLikelihood(bernoulli_log_prob, bernoullis(), relative=True, batch_shapes=BATCH_SHAPES)
 by_logit = LogLikelihood(bernoulli_log_prob_from_logits, bernoullis("logit"), relative=True, batch_shapes=BATCH_SHAPES)
 grey_pixel = Density(
-    _grey(3.0), Interval(0.0, 1.0), cdf=lambda x: torch.expm1(3 * x) / math.expm1(3), batch_shapes=BATCH_SHAPES
+    _grey(3.0),
+    Interval(0.0, 1.0),
+    cdf=lambda x: torch.expm1(3 * x.clamp(0.0, 1.0)) / math.expm1(3),
+    batch_shapes=BATCH_SHAPES,
 )
 faint_pixel = Density(_grey(-1e-3), Interval(0.0, 1.0), batch_shapes=BATCH_SHAPES)
 

@@ -26,7 +26,7 @@ SHAPE = "shape_and_dtype_are_those_of_the_point"
 MASS = "integrates_to_one"
 FINITE = "finite_on_the_support"
 OUTSIDE = "minus_infinity_outside_the_support"
-CDF = "cdf_is_the_mass_below"
+CDF, RISES = "cdf_is_the_mass_below", "cdf_rises_from_zero_to_one"
 GRADIENT = "gradient_is_that_of_differences"
 LOG_DET_FINITE, FOLDS = "finite_on_the_domain", "determinant_keeps_its_sign"
 # Their slips show far out or between far points: in a narrow domain or a short search they may be vacuous.

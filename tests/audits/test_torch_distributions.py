@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributions as td
-from audit import CDF, FINITE, MASS, OUTSIDE, ROWS, Subject, double, judge, params
+from audit import CDF, FINITE, MASS, OUTSIDE, RISES, ROWS, Subject, double, judge, params
 from scipy import stats
 from torch import Tensor, nn
 
@@ -35,11 +35,14 @@ DENSITIES = {
     "chi-squared": Subject(of(td.Chi2, 4.0)),
     "student": Subject(of(td.StudentT, 3.0, 1.0, 2.0)),
     "cauchy": Subject(of(td.Cauchy, 0.0, 1.0)),
-    "gumbel": Subject(of(td.Gumbel, 0.0, 1.0), {CDF: "a probability that underflows is refused"}),
+    "gumbel": Subject(of(td.Gumbel, 0.0, 1.0), dict.fromkeys((CDF, RISES), "a probability that underflows is refused")),
     "half-normal": Subject(of(td.HalfNormal, 2.0), {CDF: TAIL}),
     "exponential": Subject(of(td.Exponential, 2.0), {CDF: TAIL}),
     "log-normal": Subject(of(td.LogNormal, 0.0, 0.5), {CDF: TAIL}),
-    "weibull": Subject(of(td.Weibull, 1.0, 2.0), {CDF: TAIL, FINITE: "the gradient of a power that underflows"}),
+    "weibull": Subject(
+        of(td.Weibull, 1.0, 2.0),
+        {CDF: TAIL, FINITE: "the gradient of a power that underflows", RISES: "a square of negative numbers"},
+    ),
     "pareto": Subject(of(td.Pareto, 1.0, 3.0)),
     "fisher-snedecor": Subject(of(td.FisherSnedecor, 6.0, 5.0)),
     "kumaraswamy": Subject(of(td.Kumaraswamy, 2.0, 3.0), {FINITE: "a small power is subtracted from 1", CDF: TAIL}),

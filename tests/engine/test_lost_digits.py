@@ -37,6 +37,7 @@ from mathcheck import (
     normals,
     verify,
 )
+from mathcheck.convex.smooth_max import reference
 from mathcheck.divergence import gaussian_kl
 from mathcheck.divergence.divergence import Divergence, equals_the_definition, finite_wherever_the_true_value_is
 from mathcheck.engine.evidence import Status
@@ -217,7 +218,7 @@ def test_inside_somebodys_own_search(scale: float) -> None:
 def test_in_another_thread() -> None:
     found: list[Evidence] = []
     judge = lambda: found.extend(  # noqa: E731
-        check_smooth_max(lambda x, beta: torch.logsumexp(beta * x, -1) / beta, settings=Settings(examples=10))
+        check_smooth_max(reference, settings=Settings(examples=10))
     )
     thread = threading.Thread(target=judge)
     thread.start()

@@ -114,10 +114,14 @@ def feasible(p: Projection, y: Tensor) -> Iterator[Residual]:
 def idempotent(p: Projection, y: Tensor) -> Iterator[Residual]:
     r"""Projecting twice is projecting once: $P(P(y)) = P(y)$.
 
-    Error bound: 0 for a box, to the last bit; elsewhere 8n roundings of $\lVert P(y)\rVert$.
+    Error bound: 0 for a box, to the last bit; elsewhere 8n roundings of $\lVert y\rVert + \lVert P(y)\rVert$: so far may P(y)
+    lie from the set, as in `feasible`, and no farther is it moved.
     """
     once = p.project(y)
-    yield _agree(p, p.project(once), once, length(once), "P(P(y))")
+    if (wrong := _shape(once, y)) is not None:
+        yield wrong
+        return
+    yield _agree(p, p.project(once), once, length(y) + length(once), "P(P(y))")
 
 
 @law(given=single, mutants=slips.OTHER | slips.ARGUMENT | slips.RESULT)

@@ -69,12 +69,26 @@ def _maximum(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return top, hit, hit.sum(-1, keepdim=True).double(), top - torch.where(hit, -math.inf, wide).amax(-1, keepdim=True)
 
 
-def _gradient(v: SmoothMax, x: Tensor, beta: float) -> Tensor:
+def _gradient(v: SmoothMax, x: Tensor, beta: float, rows: Tensor | None = None) -> Tensor:
+    """The gradient of the sum of all values, or of those of some rows."""
     leaf = x.detach().clone().requires_grad_()
     value = v.smooth_max(leaf, beta)
     if not value.requires_grad:
         raise NotImplementedError("the smooth maximum is not differentiable by autograd")
-    return torch.autograd.grad(value.sum(), leaf)[0]
+    return torch.autograd.grad((value if rows is None else value[rows]).sum(), leaf)[0]
+
+
+def _softmax(x: Tensor, beta: float) -> tuple[Ball, Tensor]:
+    """The softmax of the finite numbers `beta * x`, and what its entries' roundings are relative to."""
+
+    def softmax(row: list[Any]) -> list[Any]:
+        total = _log_sum_exp(row, beta)
+        return [arb.exp(r * arb.exact(beta) - total) for r in row]
+
+    true = arb.enclose_rows(softmax, x)
+    wide = x.double().cpu()
+    moved = wide.abs() + (true.mid * wide.abs()).sum(-1, keepdim=True) + wide.amax(-1, keepdim=True).abs()
+    return true, true.mid * (1 + math.log(x.shape[-1]) + beta * moved)
 
 
 @law(given=_given, mutants=slips.BETA | slips.CONSTANT | slips.SIGN | slips.NAIVE, half=True)
@@ -124,15 +138,51 @@ def gradient_is_the_softmax(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Re
     what relative roundings of the products $\beta x_j$ and of the value change.
     """
 
-    def softmax(row: list[Any]) -> list[Any]:
-        total = _log_sum_exp(row, beta)
-        return [arb.exp(r * arb.exact(beta) - total) for r in row]
-
-    true = arb.enclose_rows(softmax, x)
-    wide = x.double().cpu()
-    moved = wide.abs() + (true.mid * wide.abs()).sum(-1, keepdim=True) + wide.amax(-1, keepdim=True).abs()
-    scale = true.mid * (1 + math.log(x.shape[-1]) + beta * moved)
+    true, scale = _softmax(x, beta)
     yield close(_gradient(v, x, beta), true, ulps=16, scale=scale, what="gradient")
+
+
+def _with_excluded(v: SmoothMax, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor, float]]:
+    """Rows with entries of -inf; the first may be nothing else."""
+
+    def excluded(x: Tensor, whole: bool) -> Tensor:
+        if whole:
+            x.reshape(-1, x.shape[-1])[0] = -math.inf
+        return x
+
+    rows = _rows(v, dtype, st.sampled_from([0.0, -math.inf, 1.0, -3.0]))
+    return st.tuples(st.builds(excluded, rows, st.booleans()), strategies.log_uniform(*v.betas))
+
+
+@law(
+    given=_with_excluded,
+    mutants=slips.NAIVE | slips.DETACHED | slips.NO_NUMBER,
+    repairs=slips.REPAIRS | slips.EXCLUDED,
+    examples=40,
+)
+def minus_infinity_has_no_weight(v: SmoothMax, x: Tensor, beta: float) -> Iterator[Residual]:
+    r"""Entries of minus infinity have no part in the gradient, which is finite: $\partial v_\beta/\partial x_i = 0$.
+
+    There $x_i = -\infty$; the others have the softmax of the finite entries. In a row of $-\infty$ alone weights are not
+    defined; what stands there must be a number from 0 to 1, and 0 where only other rows are differentiated. NaN there
+    spreads, by way of the chain rule, to all that the row was made of: rows that are masked are such rows.
+
+    Error bound: as in `gradient_is_the_softmax` on the finite entries; 0 for entries of $-\infty$.
+    """
+    rows, slopes = x.reshape(-1, x.shape[-1]), _gradient(v, x, beta).reshape(-1, x.shape[-1])
+    void = (rows == -math.inf).all(-1)
+    for row, slope, empty in zip(rows, slopes, void.tolist(), strict=True):
+        if empty:
+            strays = int((~((slope >= 0) & (slope <= 1))).sum())
+            yield exactly(strays, 0, kind=Kind.NUMERICAL, what="gradients at a row of -inf that are not in [0, 1]")
+            continue
+        kept = row != -math.inf
+        true, scale = _softmax(row[kept], beta)
+        yield close(slope[kept], true, ulps=16, scale=scale, what="gradient at the finite entries")
+        yield exactly(slope[~kept], torch.zeros_like(slope[~kept]), what="gradient at entries of -inf")
+    if bool(void.any()) and not bool(void.all()):
+        apart = _gradient(v, x, beta, (~void).reshape(x.shape[:-1])).reshape(rows.shape)[void]
+        yield exactly(apart, torch.zeros_like(apart), what="gradient of other rows at a row of -inf")
 
 
 @law(given=_with_ties, mutants=slips.DETACHED | slips.SIGN)

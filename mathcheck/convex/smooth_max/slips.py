@@ -49,6 +49,25 @@ DETACHED: dict[str, Slip] = {
     "the gradient is detached": then(lambda value, x, beta: value.detach() + x.sum(-1) - x.sum(-1).detach()),
 }
 
+NO_NUMBER: dict[str, Slip] = {
+    # The slope of the square root at 0 is infinite, and that of the exponential at -inf is 0.
+    "the gradient of a row of -inf is not a number": then(
+        lambda value, x, beta: value + 0 * x.clamp(max=0).exp().sum(-1).sqrt()
+    ),
+}
+
+
+def _excluded(v: SmoothMax) -> SmoothMax:
+    def smooth_max(x: Tensor, beta: float) -> Tensor:
+        void = (x == -math.inf).all(-1)
+        value = v.smooth_max(torch.where(void.unsqueeze(-1), 0.0, x), beta)
+        return torch.where(void, -math.inf, value)
+
+    return replace(v, smooth_max=smooth_max)
+
+
+EXCLUDED: dict[str, Slip] = {"rows of -inf are replaced before it is computed (not after)": _excluded}
+
 
 def _row_by_row(v: SmoothMax) -> SmoothMax:
     def rowwise(x: Tensor, beta: float) -> Tensor:

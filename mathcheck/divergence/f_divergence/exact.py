@@ -48,6 +48,7 @@ def enclosed(f: FDivergence, p: Tensor, q: Tensor, *, recession: bool = True) ->
 
     Raises:
         TypeError, ValueError: if f is no record, or p and q are not alike.
+        Undecided: if no precision told whether the value is finite.
     """
     arguments.instances(FDivergence, f=f)
     arguments.alike(p=p, q=q)
@@ -56,9 +57,11 @@ def enclosed(f: FDivergence, p: Tensor, q: Tensor, *, recession: bool = True) ->
     source = "definition in ball arithmetic"
 
     def one(a: Row, b: Row) -> Ball:
-        if definition(f, a, b, recession=recession).is_finite():
-            return arb.enclose(lambda: definition(f, a, b, recession=recession), source=source)
-        return Ball(math.inf, kind=Kind.ENCLOSED, source=source)
+        value = definition(f, a, b, recession=recession)
+        # Not finite is no proof: the square of a ball around 0 is NaN until more digits tell the ball from 0.
+        if value > 0 and not value.is_finite():
+            return Ball(math.inf, kind=Kind.ENCLOSED, source=source)
+        return arb.enclose(lambda: definition(f, a, b, recession=recession), source=source)
 
     rows = [[_rational(row) for row in t.detach().cpu().reshape(-1, t.shape[-1])] for t in (p, q)]
     return Ball.stack([one(a, b) for a, b in zip(*rows, strict=True)], p.shape[:-1])

@@ -14,6 +14,7 @@ from mathcheck.engine import strategies
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
+from mathcheck.engine.guard import SubjectFault, SubjectHangs
 from mathcheck.engine.residual import Ball, Kind, Residual, Undecided, close, exactly
 from mathcheck.engine.strategies import Interval
 from mathcheck.markov.integrator import slips
@@ -101,6 +102,37 @@ def volume_preserving(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, 
         except Undecided:
             continue
         yield close(torch.zeros((), dtype=q.dtype), found, what=f"log|det| on {u.name}")
+
+
+@claim(
+    given=_given,
+    mutants={**slips.SIGN, **slips.FRICTION},
+    repairs={**slips.BACKWARDS, **slips.REPAIRS},
+    examples=40,
+)
+def negative_steps_go_back(i: Integrator, name: str, q: Tensor, p: Tensor, e: float, steps: int) -> Iterator[Residual]:
+    r"""Steps of negative size go back in time: $\Phi_{-\epsilon} = F\,\Phi_\epsilon F = \Phi_\epsilon^{-1}$.
+
+    With $F(q, p) = (q, -p)$. So all that the other laws say of steps forwards holds of steps back. An integrator that
+    refuses a negative step size, by an exception, is not judged by this law.
+
+    Error bound: as in `reversible`.
+    """
+    u = i.potential(name)
+    there = i.step(u, q, p, e, steps)
+    flipped = i.step(u, q, -p, e, steps)
+    try:
+        back, undone = i.step(u, q, p, -e, steps), i.step(u, *there, -e, steps)
+    except SubjectHangs:
+        raise
+    except SubjectFault as refusal:
+        raise NotImplementedError(f"it takes no negative step size: {refusal}") from refusal
+    rounding = _rounding(i, u, q, p, e, steps)
+    scales = [s.expand(q.shape) for s in (rounding.maximum(_rounding(i, u, q, -p, e, steps)), rounding)]
+    for what, got, expected in (("position", back[0], flipped[0]), ("momentum", back[1], -flipped[1])):
+        yield close(got, expected, ulps=8, scale=scales[0], what=f"the {what} after steps of -{e} on {u.name}")
+    for what, got, start in (("position", undone[0], q), ("momentum", undone[1], p)):
+        yield close(got, start, ulps=8, scale=scales[1], what=f"the {what} after {steps} steps of {e} and of -{e}")
 
 
 @claim(

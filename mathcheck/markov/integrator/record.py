@@ -20,7 +20,8 @@ class Integrator:
 
     Args:
         step: called as `step(potential, position, momentum, step_size, steps)`, with positions and momenta
-            `(*batch, n)`; returns both after `steps` steps of size `step_size`, the momentum not flipped.
+            `(*batch, n)`; returns both after `steps` steps of size `step_size`, the momentum not flipped. A negative
+            size goes back in time; a step that takes none raises an exception.
         potentials: that it is judged on; for a step that is written for one potential, that one.
         starts_with: what a step begins and ends with, a half "kick" of the momentum or a half "drift" of the position;
             `None` for another scheme, of which the law on the oscillator's conserved energy is not asked.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mathcheck.markov.integrator.record import Integrator
+from mathcheck.markov.integrator.record import Integrator, Step
 from mathcheck.markov.potentials import Potential
 
 Slip = Callable[[Integrator], Integrator]
@@ -56,6 +56,16 @@ def other_scheme(i: Integrator) -> Integrator:
     return replace(i, step=step)
 
 
+def _back(step: Step) -> Step:
+    def signed(u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
+        if e > 0:
+            return step(u, q, p, e, steps)
+        q, p = step(u, q, -p, -e, steps)
+        return q, -p
+
+    return signed
+
+
 def row_by_row(i: Integrator) -> Integrator:
     def step(u: Potential, q: Tensor, p: Tensor, e: float, steps: int) -> Phase:
         pairs = [single(i, u, a, b, e, steps) for a, b in zip(q.reshape(-1, u.n), p.reshape(-1, u.n), strict=True)]
@@ -90,6 +100,17 @@ EULER: dict[str, Slip] = {"position and momentum are moved at once (Euler's meth
 FRICTION: dict[str, Slip] = {
     "the momentum loses a tenth": _after(lambda u, q, p, e: (q, 0.9 * p)),
     "the momentum gains a ninth": _after(lambda u, q, p, e: (q, p / 0.9)),
+}
+SIGN: dict[str, Slip] = {
+    "the step size is taken without its sign": lambda i: replace(
+        i, step=lambda u, q, p, e, steps: i.step(u, q, p, abs(e), steps)
+    ),
+    "steps of negative size are not taken": lambda i: replace(
+        i, step=lambda u, q, p, e, steps: i.step(u, q, p, e, steps) if e > 0 else (q, p)
+    ),
+}
+BACKWARDS: dict[str, Slip] = {
+    "a negative step is a positive one between two flips of the momentum": lambda i: replace(i, step=_back(i.step)),
 }
 COUNT: dict[str, Slip] = {
     "one more step is taken": lambda i: replace(i, step=lambda u, q, p, e, steps: i.step(u, q, p, e, steps + 1)),

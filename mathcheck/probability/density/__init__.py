@@ -2,6 +2,7 @@ r"""What every probability density must satisfy: the record, its laws, `check_de
 
 from mathcheck.probability.density.laws import (
     cdf_is_the_mass_below,
+    cdf_rises_from_zero_to_one,
     check_density,
     finite_on_the_support,
     gradient_is_that_of_differences,
@@ -20,6 +21,7 @@ __all__ = [
     "Density",
     "Map",
     "cdf_is_the_mass_below",
+    "cdf_rises_from_zero_to_one",
     "check_density",
     "finite_on_the_support",
     "gradient_is_that_of_differences",

@@ -27,7 +27,8 @@ class Density:
         support: where each coordinate of x lives, whatever the parameters. $\log p = -\infty$ outside; the ends themselves
             may go either way. Its `reach` bounds how far the search goes, and on the support up to it $\log p$ is finite.
         event_shape: `()` for a number, `(n,)` for a vector; the mass is integrated for n up to 3.
-        cdf: $F(x) = P(X \le x)$ for numbers, `(*batch,)` -> `(*batch,)`; with `parameters` it takes them, too.
+        cdf: $F(x) = P(X \le x)$ for numbers, `(*batch,)` -> `(*batch,)`; 0 below the support, and 1 above it; with
+            `parameters` it takes them, too.
         cdf_ulps: absolute error of the cdf that is granted, in units of eps; a cdf with relatively accurate tails needs none.
         points: places inside the support where the density has a kink, jump, singularity or narrow peak, in each
             coordinate. An integral that misses a peak refutes a density that is right.

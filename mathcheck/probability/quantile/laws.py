@@ -15,9 +15,13 @@ from mathcheck.engine.adapting import subject
 from mathcheck.engine.check import check
 from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
+from mathcheck.engine.guard import SubjectFault, SubjectHangs
 from mathcheck.engine.residual import Ball, Kind, Residual, at_most, exactly, promised
+from mathcheck.probability.distribution_function import beyond, is_distribution_function, places
 from mathcheck.probability.quantile import slips
-from mathcheck.probability.quantile.record import Quantile
+from mathcheck.probability.quantile.record import Map, Quantile
+
+_SOURCE = "the distribution function"
 
 _PROMISE = "say in the record by how many roundings the two may be off, with ulps"
 
@@ -47,7 +51,7 @@ def _with_slack(q: Quantile, value: Tensor, x: Tensor) -> Ball:
         moved = torch.where(x.isfinite(), x.double().abs() * eps, 0.0)
         ends = [q.cdf((x.double() + sign * moved).to(x.dtype)).double() for sign in (1, -1)]
         slack = ((ends[0] - ends[1]).abs() + eps * q.cdf(x).double()).detach().cpu().nan_to_num(0.0).abs()
-    return Ball(value, slack, kind=Kind.NUMERICAL, source="the distribution function")
+    return Ball(value, slack, kind=Kind.NUMERICAL, source=_SOURCE)
 
 
 def _granted(q: Quantile, residual: Residual) -> Residual:
@@ -145,6 +149,68 @@ def shape_and_dtype_are_those_of_the_level(
     x = q.quantile(u)
     yield exactly(tuple(x.shape), tuple(u.shape), kind=Kind.NUMERICAL, what="the shape of G(u)")
     yield exactly(x.dtype, u.dtype, kind=Kind.NUMERICAL, what="the dtype of G(u)")
+
+
+def _places_and_ends(q: Quantile, dtype: torch.dtype) -> st.SearchStrategy[tuple[Tensor]]:
+    return places(q.domain, dtype).map(lambda x: (x,))
+
+
+@claim(
+    given=_places_and_ends,
+    mutants=slips.DISTRIBUTION,
+    repairs={"the distribution function is kept between 0 and 1": slips.cdf(lambda level: level.clamp(0.0, 1.0))},
+    examples=25,
+)
+def cdf_rises_from_zero_to_one(q: Quantile, x: Tensor) -> Iterator[Residual]:
+    r"""The distribution function rises from 0 to 1 on the whole line: $0 \le F(x) \le F(y) \le 1$ for $x \le y$.
+
+    So do the left limits, where there are any, between the values. Where F raises an exception outside the domain it is
+    not judged there.
+
+    Error bound: 8 roundings of $F(x)(1 + \lvert\log F(x)\rvert)$ and what F changes when x is moved by 8 roundings; 0 below 0.
+    """
+    batch = min(q.batch_shapes, key=math.prod)
+
+    def single(function: Map) -> Map:
+        return lambda x: torch.stack([function(place.expand(batch)).flatten()[0] for place in x])
+
+    yield from is_distribution_function(single(q.cdf), x, left=single(q.left_cdf) if q.left_cdf else None)
+
+
+@claim(
+    given=lambda q, dtype: st.sampled_from(list(q.batch_shapes)).map(lambda shape: (torch.zeros(shape, dtype=dtype),)),
+    mutants=slips.SIDES_OF_THE_ENDS | slips.TAILS,
+    repairs=slips.SIDES_OF_THE_ENDS,
+    examples=3,
+)
+def no_probability_lies_beyond_the_ends(q: Quantile, zero: Tensor) -> Iterator[Residual]:
+    r"""No probability lies below the quantile of 0, or above that of 1: $P(X < G(0)) = 0$ and $F(G(1)) = 1$.
+
+    $G(0)$ may be the lower end of the support or, as $\inf\{x : 0 \le F(x)\}$, $-\infty$; $G(1)$ is the upper end, hence
+    no infinity where F is 1 at the end of the domain. A function that refuses these levels, by an exception, is not judged.
+
+    Error bound: the ends may be off by the promised roundings, and so may F there; 0 for infinities.
+    """
+    try:
+        first, last = (q.quantile(level).detach() for level in (zero, zero + 1))
+    except SubjectHangs:
+        raise
+    except SubjectFault as refusal:
+        raise NotImplementedError(f"the levels 0 and 1 are refused: {refusal}") from refusal
+    strays = int((first.isnan() | (first == math.inf) | last.isnan() | (last == -math.inf)).sum())
+    yield exactly(strays, 0, kind=Kind.NUMERICAL, what="ends that are NaN, or the other infinity")
+    rounding, largest = q.ulps * torch.finfo(zero.dtype).eps, torch.finfo(zero.dtype).max
+    below, above = ((x + sign * rounding * x.abs()).clamp(-largest, largest) for x, sign in ((first, -1), (last, 1)))
+    left = q.left_cdf(below) if q.left_cdf else q.cdf(slips.shifted(below, -1).clamp(min=-largest))
+    mass = torch.where(first == -math.inf, 0.0, left.detach()).double().cpu()
+    level = torch.where(last == math.inf, 1.0, q.cdf(above).detach()).double().cpu()
+    masses, most = (Ball(p, rounding * p.abs(), kind=Kind.NUMERICAL, source=_SOURCE) for p in (mass, 0 * mass + 1))
+    yield _granted(q, at_most(masses, torch.zeros_like(mass), what="P(X < G(0)) <= 0"))
+    yield _granted(q, at_most(most, level, what="1 <= F(G(1))"))
+    if math.isfinite(q.domain.upper):
+        end = torch.full_like(zero, beyond(q.domain.upper, zero.dtype, up=True))
+        if bool((q.cdf(end) >= 1).all()):
+            yield exactly(int((last == math.inf).sum()), 0, kind=Kind.NUMERICAL, what="G(1) that are infinite")
 
 
 def check_quantile(

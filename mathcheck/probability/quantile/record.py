@@ -25,8 +25,8 @@ class Quantile:
     r"""A quantile function $G(u) = \inf\{x : u \le F(x)\}$ with its distribution function F, as somebody computes them.
 
     Args:
-        quantile: G, `(*batch,)` in (0, 1) -> `(*batch,)`. Its values at 0 and 1 are not judged.
-        cdf: $F(x) = P(X \le x)$, `(*batch,)` -> `(*batch,)`.
+        quantile: G, `(*batch,)` in [0, 1] -> `(*batch,)`. A function that takes no 0 and 1 raises an exception there.
+        cdf: $F(x) = P(X \le x)$ for every number x, `(*batch,)` -> `(*batch,)`.
         left_cdf: $P(X < x)$, where F has jumps.
         domain: where x is looked for; its `reach` bounds how far.
         ulps: roundings by which G(u) and F(x) may be off. With 0 the equivalence holds for the computed F to the last

@@ -24,6 +24,16 @@ def then(change: Callable[[Tensor], Tensor]) -> Slip:
     return lambda q: replace(q, quantile=lambda u: change(q.quantile(u)))
 
 
+def cdf(change: Callable[[Tensor], Tensor]) -> Slip:
+    """The slip that puts `change(level)` in place of the distribution function and of its left limits."""
+
+    def slip(q: Quantile) -> Quantile:
+        left = q.left_cdf
+        return replace(q, cdf=lambda x: change(q.cdf(x)), left_cdf=None if left is None else lambda x: change(left(x)))
+
+    return slip
+
+
 def _sharp(slip: Slip) -> Slip:
     """A slip that only a quantile function without rounding errors can show."""
 
@@ -50,6 +60,15 @@ def _upper(q: Quantile) -> Quantile:
 SIDES: dict[str, Slip] = {
     "the other tail is counted (1 - u for u)": _level(lambda u: 1 - u),
     "the level is squared": _level(lambda u: (u * u).clamp(min=torch.finfo(u.dtype).tiny)),
+}
+SIDES_OF_THE_ENDS: dict[str, Slip] = {
+    "the other tail is counted (1 - u for u)": SIDES["the other tail is counted (1 - u for u)"],
+    "the sign of the quantile is changed": then(lambda x: -x),
+}
+DISTRIBUTION: dict[str, Slip] = {
+    "the probability of the other side is taken (1 - F)": cdf(lambda level: 1 - level),
+    "half is added to the distribution function": cdf(lambda level: level + 0.5),
+    "half is subtracted from the distribution function": cdf(lambda level: level - 0.5),
 }
 EXACT: dict[str, Slip] = {
     "the largest x with F(x) <= u is taken for the smallest with u <= F(x)": _sharp(_upper),

@@ -5,6 +5,7 @@ whatever the distribution; its residual says the smallest error that it would ha
 """
 
 from mathcheck.probability.sampler.laws import (
+    cdf_rises_from_zero_to_one,
     check_sampler,
     draws_follow_the_distribution,
     draws_have_the_mean,
@@ -20,6 +21,7 @@ __all__ = [
     "Map",
     "Sample",
     "Sampler",
+    "cdf_rises_from_zero_to_one",
     "check_sampler",
     "draws_follow_the_distribution",
     "draws_have_the_mean",

@@ -18,6 +18,7 @@ from mathcheck.engine.claim import Settings, claim, laws
 from mathcheck.engine.evidence import Evidence
 from mathcheck.engine.residual import Kind, Residual, exactly
 from mathcheck.oracles import statistics
+from mathcheck.probability.distribution_function import is_distribution_function
 from mathcheck.probability.kernels.float_order import from_key, key, middle
 from mathcheck.probability.sampler import slips
 from mathcheck.probability.sampler.record import Map, Sampler
@@ -82,6 +83,33 @@ def _place(cdf: Map, level: float) -> float:
 
 def _at(cdf: Map, x: float) -> float:
     return min(max(float(cdf(torch.tensor([x], dtype=torch.float64))[0]), 0.0), 1.0)
+
+
+@claim(
+    given=_seeds,
+    mutants=slips.DISTRIBUTION,
+    repairs={"the distribution function is kept between 0 and 1": slips.cdf(lambda level: level.clamp(0.0, 1.0))},
+    examples=3,
+)
+def cdf_rises_from_zero_to_one(s: Sampler, seed: int) -> Iterator[Residual]:
+    r"""The distribution function rises from 0 to 1 on the whole line: $0 \le F(x) \le F(y) \le 1$ for $x \le y$.
+
+    So do the left limits, where there are any, between the values. F is 0 below the bounds of the draws and 1 above,
+    where they are given. x goes over draws and over places far beyond all of them; where F raises an exception there it
+    is not judged.
+
+    Error bound: 8 roundings of $F(x)(1 + \lvert\log F(x)\rvert)$ and what F changes when x is moved by 8 roundings; 0 below 0.
+    """
+    cdf, x = _cdf(s), _draws(s, seed, 1000).double().cpu()
+    x = x[x.isfinite()].sort().values
+    if not len(x):
+        raise NotImplementedError("no draw is finite")
+    low, high = s.bounds or (-math.inf, math.inf)
+    first, last = (low if math.isfinite(low) else float(x[0])), (high if math.isfinite(high) else float(x[-1]))
+    steps = torch.tensor([0.25, 1.0, 10.0, 1e3], dtype=torch.float64) * max(1.0, last - first)
+    ends = torch.tensor([first, last], dtype=torch.float64)
+    x = torch.cat([x[:: max(1, len(x) // 20)], first - steps, ends, last + steps]).sort().values
+    yield from is_distribution_function(cdf, x, left=s.left_cdf, support=(low, high))
 
 
 def _outer_drawn_anew(*, light: bool) -> Slip:

@@ -21,7 +21,7 @@ class Sampler:
 
     Args:
         sample: `(n, generator)` -> n draws `(n,)`, all their randomness from the generator.
-        cdf: $F(x) = P(X \le x)$, `(k,)` -> `(k,)` in float64; `None` if unknown.
+        cdf: $F(x) = P(X \le x)$ for every number x, `(k,)` -> `(k,)` in float64; `None` if unknown.
         left_cdf: $P(X < x)$, to be given where F has jumps.
         mean: $\mathbb E X$, if known, together with `bounds` or `variance`.
         bounds: smallest and largest possible draw.

@@ -59,6 +59,23 @@ def from_global_generator(s: Sampler) -> Sampler:
     return replace(s, sample=sample)
 
 
+def cdf(change: Callable[[Tensor], Tensor]) -> Slip:
+    """The slip that puts `change(level)` in place of the distribution function and of its left limits."""
+
+    def slip(s: Sampler) -> Sampler:
+        right, left = s.cdf, s.left_cdf
+        if right is None:
+            raise NotImplementedError("the sampler has no cdf")
+        return replace(s, cdf=lambda x: change(right(x)), left_cdf=None if left is None else lambda x: change(left(x)))
+
+    return slip
+
+
+DISTRIBUTION: dict[str, Slip] = {
+    "the probability of the other side is taken (1 - F)": cdf(lambda level: 1 - level),
+    "half is added to the distribution function": cdf(lambda level: level + 0.5),
+    "half is subtracted from the distribution function": cdf(lambda level: level - 0.5),
+}
 SPREAD: dict[str, Slip] = {
     "deviations from the mean are halved": _stretched(0.5),
     "deviations from the mean are doubled": _stretched(2.0),
