@@ -25,10 +25,11 @@ def beyond(value: float, dtype: torch.dtype, *, up: bool) -> float:
     """The float of `dtype` next to `value` that does not lie inside: above an upper end, or below a lower one.
 
     Raises:
-        TypeError: if `value` is no number, or `dtype` neither float32 nor float64.
+        TypeError: if `value` is no number, `dtype` neither float32 nor float64, or `up` no truth value.
     """
     arguments.numbers(value=value)
     arguments.dtypes(dtype=dtype)
+    arguments.instances(bool, up=up)
     near = torch.tensor(value, dtype=dtype)
     if (float(near) < value) if up else (float(near) > value):
         near = torch.nextafter(near, torch.tensor(math.inf if up else -math.inf, dtype=dtype))
@@ -76,12 +77,18 @@ def is_distribution_function(
     Raises:
         TypeError, ValueError: if `x` is no vector of floats in increasing order, or F returns another shape.
     """
-    arguments.functions(cdf=cdf)
+    arguments.functions(cdf=cdf, **({} if left is None else {"left": left}))
     arguments.vectors(x=x)
     arguments.instances(tuple, support=support)
     arguments.finite(granted=granted)
     if bool((x.diff() < 0).any()):
         raise ValueError(f"x must increase, got {x.tolist()}")
+    return _residuals(cdf, x, left, support, granted)
+
+
+def _residuals(
+    cdf: Map, x: Tensor, left: Map | None, support: tuple[float, float], granted: float
+) -> Iterator[Residual]:
     inside = (x > support[0]) & (x < support[1])
     try:
         value = cdf(x)
