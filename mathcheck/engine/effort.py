@@ -134,6 +134,10 @@ def _counted(run: Callable[[int], object], count: int) -> Work:
 
 
 def _timed(run: Callable[[int], object], count: int) -> float:
-    start = time.thread_time()
-    run(count)
-    return time.thread_time() - start
+    """The shorter of two runs: the first may wait for memory, or for what is made on first use."""
+    seconds = []
+    for _ in range(2):
+        start = time.thread_time()
+        run(count)
+        seconds.append(time.thread_time() - start)
+    return min(seconds)

@@ -83,3 +83,9 @@ normal = Density(
     batch_shapes=BATCH_SHAPES,
 )
 plane_normal = Density(_normal(0.5, 2.0, vector=True), event_shape=(2,), batch_shapes=BATCH_SHAPES)
+any_normal = Density(
+    lambda x, mean, std: normal_log_prob(*(value.unsqueeze(-1) for value in (x, mean, 2 * std.log()))),
+    batch_shapes=BATCH_SHAPES,
+    parameters={"mean": Interval(reach=10.0), "std": Interval(0.0, reach=10.0)},
+    like=torch.distributions.Normal,
+)

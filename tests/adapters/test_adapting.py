@@ -13,7 +13,6 @@ from mathcheck import (
     Refuted,
     Sampler,
     Settings,
-    Status,
     check_bijection,
     check_conjugate,
     check_density,
@@ -56,11 +55,9 @@ def test_transforms_and_modules_are_bijections() -> None:
 def test_distributions_are_densities_samplers_and_quantiles() -> None:
     normal = Normal(torch.tensor(0.5, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64))
     assert check_density(normal, settings=FEW)
-    assert check_sampler(normal)
+    assert check_sampler(normal, settings=Settings(budget=0.1))
     assert check_quantile(normal, settings=FEW)
-    with pytest.raises(Refuted) as found:  # its ratio of standard deviations is squared, and overflows
-        check_divergence(Normal, settings=Settings(examples=3))
-    assert [e.subject for e in found.value.evidence if e.status is Status.HOLDS]
+    assert check_divergence(Normal, settings=Settings(examples=3))
 
 
 def test_a_module_with_a_log_prob_is_a_density() -> None:

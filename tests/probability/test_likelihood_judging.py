@@ -53,7 +53,7 @@ LIKELIHOODS = {
     "softplus": (lambda t, logits: (t * logits - torch.logaddexp(logits, 0 * logits)).sum(-1), bernoullis("logit")),
     "log-variances": (textbook_normal, normals("log_variance", reach=20)),
     "variances": (by_variance, normals("variance", reach=20)),
-    "torch's normal": (lambda x, m, s: distributions.Normal(m, s).log_prob(x).sum(-1), normals("std")),
+    "torch's normal": (lambda x, m, s: distributions.Normal(m, s).log_prob(x).sum(-1), normals("std", reach=20)),
     "torch's loss": (
         lambda x, m, v: -F.gaussian_nll_loss(m, x, v, full=True, eps=0, reduction="none").sum(-1),
         normals("variance", reach=20),

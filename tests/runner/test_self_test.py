@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from mathcheck.cli import main
+from mathcheck.engine.claim import overriding
 from mathcheck.engine.residual import Residual
 from mathcheck.oracles import statistics
 from mathcheck.oracles.calibration import Rate, Trial, calibrate, rejections, trials
@@ -85,9 +86,10 @@ def test_a_kill_matrix_names_what_no_law_sees() -> None:
 
 def test_the_command_writes_tables_and_a_file(tmp_path: Path) -> None:
     file = tmp_path / "self.json"
-    result = CliRunner().invoke(
-        main, ["self-test", "projection", "--runs", "100", "--repeats", "1", "--workers", "1", "--json", str(file)]
-    )
+    with overriding(budget=0.02):
+        result = CliRunner().invoke(
+            main, ["self-test", "projection", "--runs", "100", "--repeats", "1", "--workers", "1", "--json", str(file)]
+        )
     assert result.exit_code == 0, result.output
     assert "projection: laws against slips" in result.stdout
     assert "false alarms in" in result.stdout
