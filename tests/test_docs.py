@@ -101,7 +101,7 @@ def run(page: Path, *, whole: bool) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_of_a_page_runs(page: Path) -> None:
-    with overriding(examples=6, budget=0.2):
+    with overriding(examples=8, budget=0.2):
         run(page, whole=False)
 
 

@@ -11,10 +11,10 @@ import torch
 from mathcheck import Evidence, Settings
 
 # What a counterexample shrinks to is for people.
-QUICK = Settings(examples=25, shrink=False)
-THOROUGH = Settings(shrink=False)
+QUICK = Settings(examples=25, shrink=False, budget=0.3)
+THOROUGH = Settings(shrink=False, budget=0.3)
 # For a slip that costs digits only.
-STRICT = Settings(examples=25, shrink=False, accuracy="full")
+STRICT = Settings(examples=25, shrink=False, accuracy="full", budget=0.3)
 
 
 @dataclass(frozen=True)
