@@ -7,15 +7,6 @@ from collections.abc import Iterator
 import pytest
 from torch.distributions import Distribution
 
-from mathcheck.engine.claim import overriding
-
-
-@pytest.fixture(autouse=True)
-def few_draws() -> Iterator[None]:
-    """Enough for what is judged here; by default laws that draw at random draw until they have worked for two seconds."""
-    with overriding(budget=0.2):
-        yield
-
 
 @pytest.fixture(autouse=True)
 def validation() -> Iterator[None]:
