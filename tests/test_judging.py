@@ -94,6 +94,7 @@ def test_variances_for_standard_deviations() -> None:
     assert any("takes variances for standard deviations" in (e.diagnosis or "") for e in found.values())
 
 
+@pytest.mark.slow
 def test_a_divergence_that_goes_negative_for_nearly_equal_arguments() -> None:
     with pytest.warns(InaccurateWarning, match=r"never negative.*no digit"):
         check_divergence(textbook_kl)
@@ -160,6 +161,7 @@ class TestRealNVP:
         assert {"inverse_undoes_forward", "every_target_is_reached"} <= set(found)
 
 
+@pytest.mark.slow
 def test_a_layer_whose_log_determinant_is_always_zero_hides_its_sign() -> None:
     flow = RealNVP(torch.float64)
     shift = flow.bijection(

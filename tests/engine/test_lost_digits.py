@@ -58,6 +58,7 @@ def statuses(found: list[Evidence]) -> dict[str, Status]:
     return {e.claim.rsplit(".", 1)[-1]: e.status for e in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_a_textbook_formula_that_cancels_is_inaccurate(dtype: torch.dtype, seed: int) -> None:
     domain = normals(reach=20)
