@@ -64,6 +64,9 @@ class KillMatrix:
 
 Part = Calibration | LawAlarms | KillMatrix
 
+# Seconds of work for the draws of a law: fewer than usual, since there are many runs, and enough to refute the slips.
+_BUDGET = 0.3
+
 
 def _short(claim: Claim) -> str:
     return claim.name.rsplit(".", 1)[-1]
@@ -83,7 +86,7 @@ def law_alarms(repeats: int, seed: int) -> list[Part]:
     """Runs every statistical law on its correct subjects, `repeats` times with seeds of their own."""
     found: list[Part] = []
     for entry in catalogue.entries():
-        once = Settings(examples=1, seed=seed, shrink=False, accuracy="full")
+        once = Settings(examples=1, seed=seed, shrink=False, accuracy="full", budget=_BUDGET)
         first = verify(_bare(entry.claim), entry.subject, settings=once)
         if first.alpha is None:
             continue
@@ -103,7 +106,7 @@ def kill_matrix(kind: str, examples: int, seed: int) -> list[Part]:
     known = {id(e.subject): e.subject for e in catalogue.entries() if type(e.subject) is record}
     subjects = list(known.values())
     slips = {slip: mutate for law in found for slip, mutate in law.mutants.items()}
-    settings = Settings(examples=examples, seed=seed, shrink=False, accuracy="full")
+    settings = Settings(examples=examples, seed=seed, shrink=False, accuracy="full", budget=_BUDGET)
     kills = tuple(
         Kill(slip, {_short(law): _verdict(law, mutate, subjects, settings) for law in found})
         for slip, mutate in slips.items()
