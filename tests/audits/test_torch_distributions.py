@@ -99,6 +99,7 @@ def test_density(name: str, seed: int) -> None:
     judge({k: dataclasses.replace(s, kind="density") for k, s in DENSITIES.items()}, name, seed)
 
 
+@pytest.mark.slow
 @params(SAMPLERS)
 def test_sampler(name: str, seed: int) -> None:
     judge({k: dataclasses.replace(s, kind="sampler") for k, s in SAMPLERS.items()}, name, seed)
