@@ -66,7 +66,9 @@ def _calls() -> dict[CodeType, Call]:
 
     for entry in catalogue.entries():
         claim = dataclasses.replace(entry.claim, mutants={}, repairs={})
-        watched(functools.partial(verify, claim, entry.subject, settings=Settings(examples=1, shrink=False)))
+        watched(
+            functools.partial(verify, claim, entry.subject, settings=Settings(examples=1, shrink=False, budget=0.01))
+        )
     for module in map(importlib.import_module, index.modules()):
         # Code is equal where its text and place are, so that functions of a second import count as those of the first.
         source = compile(inspect.getsource(module), str(module.__file__), "exec")

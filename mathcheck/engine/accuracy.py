@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from mathcheck.engine.randomness import seed_global
 from mathcheck.engine.residual import Entries, Kind, Residual
@@ -166,7 +167,7 @@ class Accuracy:
         other = torch.float64 if self._dtype == torch.float32 else torch.float32
         elsewhere = _in_precision(inputs, other)
         if other == torch.float64:
-            torch.manual_seed(torch_seed)
+            seed_global(torch_seed)
             found = self._again(self._subject, elsewhere, place)
             if found is None or found.error.shape != entries.error.shape:
                 return False
@@ -174,7 +175,7 @@ class Accuracy:
         # What is lost at one input may be nothing, by chance, or all there is; so its neighbours are asked, too.
         largest = torch.zeros_like(excess)
         for run in range(_RUNS):
-            torch.manual_seed(torch_seed)
+            seed_global(torch_seed)
             found = self._again(self._subject, _nearby(elsewhere, torch.Generator().manual_seed(run)), place)
             if found is not None and found.error.shape == entries.error.shape:
                 largest = torch.maximum(largest, torch.where(found.error.isfinite(), found.error, 0.0)[bad])
@@ -196,24 +197,20 @@ class Accuracy:
 
 def _in_precision(value: Any, dtype: torch.dtype) -> Any:
     """`value` with every floating tensor in it in another precision."""
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_in_precision(v, dtype) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_in_precision(v, dtype) for v in value)
-    return value
+    return tree_map(lambda leaf: leaf.to(dtype) if _floats(leaf) else leaf, value)
 
 
 def _nearby(value: Any, generator: torch.Generator) -> Any:
     """`value` with every floating number moved by up to a thousandth of it, as generated."""
-    if isinstance(value, Tensor):
-        if not value.is_floating_point():
-            return value
-        steps = torch.rand(value.shape, generator=generator, dtype=torch.float64).to(value.device) * 2 - 1
-        return (value * (1 + steps / 1000)).to(value.dtype)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_nearby(v, generator) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_nearby(v, generator) for v in value)
-    return value
+
+    def moved(leaf: Any) -> Any:
+        if not _floats(leaf):
+            return leaf
+        steps = torch.rand(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.device) * 2 - 1
+        return (leaf * (1 + steps / 1000)).to(leaf.dtype)
+
+    return tree_map(moved, value)
+
+
+def _floats(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -34,13 +35,12 @@ def drawn(given: Callable[..., Any] | None) -> Callable[..., Any] | None:
 
 def in_bfloat16(value: Any) -> Any:
     """Numbers of single precision, each made one that bfloat16 holds by dropping bits, so that none grows; also inside tuples."""
-    if isinstance(value, Tensor):
-        return (value.view(torch.int32) & -65536).view(torch.float32) if value.dtype == torch.float32 else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(in_bfloat16, value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(in_bfloat16, value))
-    return value
+
+    def cut(leaf: Any) -> Any:
+        single = isinstance(leaf, Tensor) and leaf.dtype == torch.float32
+        return (leaf.view(torch.int32) & -65536).view(torch.float32) if single else leaf
+
+    return tree_map(cut, value)
 
 
 def widened(subject: Any) -> Any:
@@ -56,11 +56,7 @@ def widened(subject: Any) -> Any:
 
 
 def _cast(value: Any, dtype: torch.dtype, to: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(to) if value.dtype == dtype else value
-    if isinstance(value, (tuple, list)):
-        return type(value)(_cast(v, dtype, to) for v in value)
-    return value
+    return tree_map(lambda leaf: leaf.to(to) if isinstance(leaf, Tensor) and leaf.dtype == dtype else leaf, value)
 
 
 def _through(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from mathcheck.engine.accuracy import Accuracy, Loss
 from mathcheck.engine.evidence import Status, python_source
@@ -58,13 +59,7 @@ class _Fault(Exception):
 
 def to_device(value: Any, device: torch.device | str) -> Any:
     """`value` with every tensor in it on a device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(to_device(v, device) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(to_device(v, device) for v in value)
-    return value
+    return tree_map(lambda leaf: leaf.to(device) if isinstance(leaf, Tensor) else leaf, value)
 
 
 def search(

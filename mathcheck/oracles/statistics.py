@@ -267,6 +267,17 @@ def _most_accepted(n: int, p: float, alpha: float) -> int:
     return k
 
 
+def _check_interval(mean: float, lower: float, upper: float) -> None:
+    if not -math.inf < lower < upper < math.inf or not lower <= mean <= upper:
+        raise ValueError(f"lower <= mean <= upper must be finite and lower < upper, got {lower}, {mean}, {upper}")
+
+
+def _outside(draws: Tensor, lower: float, upper: float) -> str:
+    """What there is to say of draws outside an interval, NaN among them; nothing if there are none."""
+    stray = int((~((draws >= lower) & (draws <= upper))).sum())
+    return f"{stray} of {len(draws)} draws are outside [{lower}, {upper}]" if stray else ""
+
+
 def bounded_mean(
     sample: Tensor, mean: float, lower: float, upper: float, *, alpha: float = ALPHA, beta: float = BETA, what: str = ""
 ) -> Residual:
@@ -301,24 +312,13 @@ def bounded_mean(
     """
     _check_levels(alpha, beta)
     draws = _check_sample(sample)
-    if not -math.inf < lower < upper < math.inf or not lower <= mean <= upper:
-        raise ValueError(f"lower <= mean <= upper must be finite and lower < upper, got {lower}, {mean}, {upper}")
+    _check_interval(mean, lower, upper)
     n, width, bound = len(draws), upper - lower, math.log(1 / alpha)
     m, x = (mean - lower) / width, (draws - lower) / width
     observed = float(draws.mean())
     what, source = what or "the mean", "betting"
-    stray = int((~((draws >= lower) & (draws <= upper))).sum())
-    if stray:
-        return _residual(
-            math.inf,
-            bound,
-            source,
-            f"{stray} of {n} draws are outside [{lower}, {upper}]",
-            alpha,
-            math.inf,
-            observed,
-            mean,
-        )
+    if stray := _outside(draws, lower, upper):
+        return _residual(math.inf, bound, source, stray, alpha, math.inf, observed, mean)
     gains = x - m
     stakes = {sign: _stakes(n, (m if sign > 0 else 1 - m), alpha) for sign in (1, -1)}
     impossible = (m == 0 and bool((x > 0).any())) or (m == 1 and bool((x < 1).any()))
@@ -359,8 +359,7 @@ def bernstein_mean(
     """
     _check_levels(alpha, beta)
     draws = _check_sample(sample)
-    if not -math.inf < lower < upper < math.inf or not lower <= mean <= upper:
-        raise ValueError(f"lower <= mean <= upper must be finite and lower < upper, got {lower}, {mean}, {upper}")
+    _check_interval(mean, lower, upper)
     n = len(draws)
     if n < 2:
         raise ValueError(f"sample must hold at least 2 draws, got {n}")
@@ -371,10 +370,8 @@ def bernstein_mean(
         return deviation * math.sqrt(2 * log / n) + 7 * (upper - lower) * log / (3 * (n - 1))
 
     bound = reach(math.log(4 / alpha))
-    stray = int((~((draws >= lower) & (draws <= upper))).sum())
-    if stray:
-        where = f"{stray} of {n} draws are outside [{lower}, {upper}]"
-        return _residual(math.inf, 1.0, source, where, alpha, math.inf, observed, mean)
+    if stray := _outside(draws, lower, upper):
+        return _residual(math.inf, bound, source, stray, alpha, math.inf, observed, mean)
     detectable = bound + reach(math.log(2 / beta))
     return _residual(abs(observed - mean), bound, source, what, alpha, detectable, observed, mean)
 
